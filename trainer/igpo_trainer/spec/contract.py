@@ -1,0 +1,93 @@
+"""The pod contract: everything the operator and the trainer must agree on, written once.
+
+Paths, environment, exit codes, ports, the termination message and the JSON of `/status`.
+"""
+
+from enum import IntEnum
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+API_GROUP: Final = "igpo.dev"
+API_VERSION: Final = "igpo.dev/v1alpha1"
+
+MANIFEST_PATH: Final = Path("/etc/igpo/run.yaml")
+VOLUME_PATH: Final = Path("/var/lib/igpo")
+FROM_VOLUME_PATH: Final = Path("/var/lib/igpo-from")
+TERMINATION_LOG_PATH: Final = Path("/dev/termination-log")
+TERMINATION_MESSAGE_BYTES: Final = 4096
+
+METRICS_PORT: Final = 9400
+METRICS_LINGER_SECONDS: Final = 60.0
+
+RUN_ID_VARIABLE: Final = "IGPO_RUN_ID"
+ATTEMPT_VARIABLE: Final = "IGPO_ATTEMPT"
+RUN_DIR_VARIABLE: Final = "IGPO_RUN_DIR"
+EXIT_FILE_VARIABLE: Final = "IGPO_EXIT_DIR"
+
+CHECKPOINTS_DIR: Final = "checkpoints"
+FINAL_DIR: Final = "final"
+REWRITTEN_DIR: Final = "rewritten"
+METRICS_FILE: Final = "metrics.jsonl"
+SAMPLES_FILE: Final = "samples.jsonl"
+SUMMARY_FILE: Final = "summary.json"
+REPORT_FILE: Final = "report.html"
+RUN_FILE: Final = "run.json"
+
+
+class ExitCode(IntEnum):
+    """What the trainer's exit means to the operator."""
+
+    DONE = 0
+    FAILED = 1
+    INVALID_RUN = 64
+    INVALID_DATA = 65
+    SAVED_ON_SIGTERM = 75
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TerminationMessage(_Message):
+    """What every container writes to its termination log, at most 4096 bytes of JSON."""
+
+    code: int = Field(description="Exit code of the container, one of ExitCode or the worker's own.")
+    reason: str = Field(description="One line for a person: the value, the limit, the next action.")
+    step: int | None = Field(default=None, description="Last finished step; absent before the first.")
+    checkpoint: str | None = Field(default=None, description="Folder name of the last complete checkpoint.")
+    last_lines: list[str] = Field(default_factory=list, description="Tail of the log, oldest first.")
+
+    def encode(self) -> bytes:
+        """JSON of at most TERMINATION_MESSAGE_BYTES; old log lines go first, then the reason is cut."""
+        message = self
+        while len(data := message.model_dump_json().encode()) > TERMINATION_MESSAGE_BYTES:
+            if message.last_lines:
+                message = message.model_copy(update={"last_lines": message.last_lines[1:]})
+            else:
+                message = message.model_copy(update={"reason": message.reason[: len(message.reason) // 2]})
+        return data
+
+
+class CheckpointStatus(_Message):
+    """The newest complete checkpoint, as `/status` reports it."""
+
+    step: int
+    path: str
+    digest: str = Field(description="sha256 over the checkpoint's files, hex.")
+    complete: bool = True
+
+
+class TrainerStatus(_Message):
+    """Body of `GET /status` on global rank 0."""
+
+    stage: str = Field(description="Same values as the igpo_trainer_state metric.")
+    step: int = 0
+    planned_steps: int = 0
+    attempt: int = 1
+    run_id: str = ""
+    progress: int = Field(default=0, description="igpo_trainer_progress_total: moves whenever work is done.")
+    eta_seconds: float | None = None
+    checkpoint: CheckpointStatus | None = None
+    metrics: dict[str, float] = Field(default_factory=dict, description="Finite all-reduced values only.")

@@ -1,0 +1,87 @@
+"""LengthAlignedSFT: rewrite long traces, keep what verifies and fits, fine-tune at the RL canvas length."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from igpo_trainer.spec.base import PositiveInt, SpecModel
+from igpo_trainer.spec.run import RunSpec
+from igpo_trainer.spec.sampling import SamplingSpec
+
+
+class SecretKeyRef(SpecModel):
+    """One key of a Secret in the run's namespace."""
+
+    name: str = Field(min_length=1, max_length=253, description="Name of the Secret.")
+    key: str = Field(min_length=1, max_length=253, description="Key in the Secret.")
+
+
+class Teacher(SpecModel):
+    """An OpenAI-compatible endpoint that rewrites traces."""
+
+    base_url: str = Field(min_length=1, max_length=2048, description="Base URL of the API, up to and with /v1.")
+    model: str = Field(min_length=1, max_length=256, description="Model name sent to the endpoint.")
+    api_key_secret_ref: SecretKeyRef | None = Field(
+        default=None, description="Secret with the API key; at a desk the variable OPENAI_API_KEY is read."
+    )
+
+
+class RewriteSpec(SpecModel):
+    """How traces are rewritten before SFT."""
+
+    teacher: Teacher = Field(description="Who rewrites.")
+    concurrency: int = Field(default=16, ge=1, le=1024, description="Requests in flight.")
+    max_tokens: int = Field(default=1024, ge=1, le=131072, description="Longest rewrite, in the teacher's tokens.")
+    prompt: str | None = Field(
+        default=None, min_length=1, max_length=16384, description="Instruction to the teacher; absent: the shipped one."
+    )
+
+
+class LengthSpec(SpecModel):
+    """The length that SFT is aligned to."""
+
+    target: int = Field(default=256, ge=1, le=32768, description="Canvas length in tokens: that of RL rollouts.")
+    originals: Literal["Drop", "Context"] = Field(
+        default="Drop",
+        description="Traces longer than target. Drop: left out and counted. Context: trained at contextTokens, an ablation.",
+    )
+    context_tokens: int = Field(default=4096, ge=1, le=131072, description="Canvas of originals: Context, in tokens.")
+
+
+class TrainingSpec(SpecModel):
+    """How long SFT runs: exactly one of epochs and steps."""
+
+    epochs: float | None = Field(default=None, gt=0.0, le=10_000.0, description="Passes over the kept traces.")
+    steps: int | None = Field(default=None, ge=1, le=10_000_000, description="Optimizer updates.")
+    batch_size: PositiveInt = Field(default=32, description="Traces per update over all processes.")
+
+    @model_validator(mode="after")
+    def _one_duration(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("exactly one of epochs and steps must be set")
+        return self
+
+
+class LengthAlignedSFTSpec(RunSpec):
+    """spec of kind LengthAlignedSFT."""
+
+    rewrite: RewriteSpec | None = Field(default=None, description="Absent: the traces are used as they are.")
+    length: LengthSpec = Field(default_factory=LengthSpec, description="Length alignment.")
+    training: TrainingSpec = Field(description="Duration and batch.")
+    sampling: SamplingSpec = Field(
+        default_factory=lambda: SamplingSpec(temperature=0.0), description="How evaluation denoises; RL's own settings."
+    )
+
+    @model_validator(mode="after")
+    def _canvas_is_the_target(self) -> Self:
+        if self.sampling.completion_length != self.length.target:
+            raise ValueError(
+                f"sampling.completionLength {self.sampling.completion_length} differs from length.target "
+                f"{self.length.target}; SFT, RL and evaluation share one canvas length"
+            )
+        return self
+
+    @property
+    def completion_length(self) -> int:
+        """Canvas length L in tokens."""
+        return self.length.target
