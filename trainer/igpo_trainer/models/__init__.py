@@ -1,1 +1,1 @@
-"""Networks, their weights and their tokenizers."""
+"""Networks and weights: bidirectional language models seen as p(token | canvas)."""
