@@ -73,10 +73,10 @@ def _path_in(value: JSON, details: ErrorDetails) -> FieldPath:
         return location
     depth = 0
     for step in location:
-        if (isinstance(value, dict) and isinstance(step, str) and step in value) or (
-            isinstance(value, list) and isinstance(step, int) and step < len(value)
-        ):
+        if isinstance(value, dict) and isinstance(step, str) and step in value:
             value = value[step]
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]  # noqa: SIM114 - the same words on another type
         else:
             break
         depth += 1

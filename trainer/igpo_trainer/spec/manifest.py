@@ -24,7 +24,7 @@ class ManifestError(InvalidRunError):
 def load_manifest(path: Path | str) -> list[Document]:
     """Read and check every document of a file, in file order.
 
-    Raises ManifestError (exit code 64) with every problem of every document, InvalidRunError for a file that is no YAML.
+    Raises ManifestError (exit code 64) with every problem of every document, InvalidRunError for what is no YAML.
     """
     path = Path(path)
     sources = read_documents(path)
