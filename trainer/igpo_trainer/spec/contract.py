@@ -12,6 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 API_GROUP: Final = "igpo.dev"
 API_VERSION: Final = "igpo.dev/v1alpha1"
 
+LONGEST_NAME_SUFFIX: Final = "-lasft-a999-9999"
+"""What the operator appends to a run's name at most: kind, attempt, pod index."""
+MAX_NAME_LENGTH: Final = 63 - len(LONGEST_NAME_SUFFIX)
+"""Longest metadata.name of a run, in characters, so that every generated name is a DNS label."""
+DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+
 MANIFEST_PATH: Final = Path("/etc/igpo/run.yaml")
 VOLUME_PATH: Final = Path("/var/lib/igpo")
 FROM_VOLUME_PATH: Final = Path("/var/lib/igpo-from")

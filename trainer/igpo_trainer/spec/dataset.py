@@ -15,7 +15,10 @@ class FieldNames(SpecModel):
     prompt: str = Field(default="question", min_length=1, max_length=128, description="Column of the problem text.")
     trace: str = Field(default="answer", min_length=1, max_length=128, description="Column of the reference trace.")
     answer: str | None = Field(
-        default=None, min_length=1, max_length=128, description="Column of the final answer; absent: found in the trace."
+        default=None,
+        min_length=1,
+        max_length=128,
+        description="Column of the final answer; absent: found in the trace.",
     )
 
 

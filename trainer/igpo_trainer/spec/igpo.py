@@ -116,7 +116,9 @@ class IGPOTrainingSpec(RunSpec):
     )
     group_size: int = Field(default=8, ge=2, le=256, description="G: completions per prompt.")
     prompts_per_step: int = Field(default=16, ge=1, le=65536, description="Prompts per cycle over all processes.")
-    steps: int = Field(default=360, ge=1, le=1_000_000, description="Cycles: a rollout batch, then innerUpdates updates.")
+    steps: int = Field(
+        default=360, ge=1, le=1_000_000, description="Cycles: a rollout batch, then innerUpdates updates."
+    )
     sampling: SamplingSpec = Field(default_factory=SamplingSpec, description="How rollouts are denoised.")
     hints: HintsSpec = Field(default_factory=HintsSpec, description="Hints for all-wrong groups.")
     objective: ObjectiveSpec = Field(default_factory=ObjectiveSpec, description="The loss.")
@@ -129,18 +131,14 @@ class IGPOTrainingSpec(RunSpec):
             raise ValueError("sampling.temperature 0 gives G equal rollouts; RL needs a temperature above 0")
         if self.sampling.cfg_scale != 0:
             raise ValueError(
-                f"sampling.cfgScale {self.sampling.cfg_scale} samples from another policy than the one trained; set it to 0"
+                f"sampling.cfgScale {self.sampling.cfg_scale} samples from another policy than the one "
+                "trained; set it to 0"
             )
         if self.model.lora is not None and self.model.lora.dropout != 0:
             raise ValueError(
                 f"model.lora.dropout {self.model.lora.dropout} makes the importance ratio random; RL needs 0"
             )
         return self
-
-    @property
-    def completion_length(self) -> int:
-        """Canvas length L in tokens."""
-        return self.sampling.completion_length
 
     @property
     def max_replaced(self) -> int:

@@ -5,15 +5,24 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from igpo_trainer.spec.base import PositiveFloat, PositiveInt, SpecModel
+from igpo_trainer.spec.contract import DNS_LABEL, MAX_NAME_LENGTH
+
+RunKind = Literal["LengthAlignedSFT", "IGPOTraining"]
+"""Kinds of run a manifest can hold."""
 
 
 class CheckpointSource(SpecModel):
     """Another run whose result this run starts from."""
 
-    kind: Literal["LengthAlignedSFT", "IGPOTraining"] = Field(
+    kind: RunKind = Field(
         default="LengthAlignedSFT", description="Kind of the source run, in the same namespace or runs folder."
     )
-    name: str = Field(min_length=1, max_length=63, description="metadata.name of the source run.")
+    name: str = Field(
+        min_length=1,
+        max_length=MAX_NAME_LENGTH,
+        pattern=DNS_LABEL,
+        description="metadata.name of the source run, a DNS label.",
+    )
     checkpoint: Literal["Best", "Final"] = Field(
         default="Best", description="Best: highest held-out accuracy. Final: the state after the last step."
     )

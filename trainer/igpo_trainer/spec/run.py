@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from igpo_trainer.spec.base import NonNegativeFloat, NonNegativeInt, PositiveFloat, SpecModel
 from igpo_trainer.spec.dataset import AnswerRule, DatasetSpec, FieldNames, PromptSpec
 from igpo_trainer.spec.model import BatchingSpec, ModelSpec
+from igpo_trainer.spec.sampling import SamplingSpec
 
 HOLDOUT = "holdout"
 
@@ -47,7 +48,9 @@ class EvaluationSpec(SpecModel):
     """When and on what the policy is measured."""
 
     every_steps: NonNegativeInt = Field(default=24, description="Steps between evaluations; 0: at start and end only.")
-    select_by: Literal["holdout"] = Field(default="holdout", description="The set whose accuracy picks the best checkpoint.")
+    select_by: Literal["holdout"] = Field(
+        default="holdout", description="The set whose accuracy picks the best checkpoint."
+    )
     datasets: tuple[EvaluationSet, ...] = Field(
         default=(EvaluationSet(source=HOLDOUT),), min_length=1, max_length=16, description="What is measured."
     )
@@ -75,6 +78,7 @@ class RunSpec(SpecModel):
     dataset: DatasetSpec = Field(description="The problems.")
     prompt: PromptSpec = Field(default_factory=PromptSpec, description="How problems are put.")
     batching: BatchingSpec = Field(default_factory=BatchingSpec, description="Work per process at once.")
+    sampling: SamplingSpec = Field(default_factory=SamplingSpec, description="How completions are denoised.")
     optimizer: OptimizerSpec = Field(default_factory=OptimizerSpec, description="AdamW.")
     evaluation: EvaluationSpec = Field(default_factory=EvaluationSpec, description="Measurement.")
     checkpoints: CheckpointsSpec = Field(default_factory=CheckpointsSpec, description="Saving.")
@@ -92,3 +96,31 @@ class RunSpec(SpecModel):
                 "evaluation.datasets lacks holdout, by which the best checkpoint is chosen; add {source: holdout}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _prompt_and_canvas_fit_the_model(self) -> Self:
+        if self.model.scratch is None:
+            return self  # a checkpoint's limit is known once its config.json is read
+        limit = self.model.scratch.max_positions
+        room = limit - self.longest_canvas
+        if room < 1:
+            raise ValueError(
+                f"model.scratch.maxPositions {limit} leaves no room for a prompt beside a canvas of "
+                f"{self.longest_canvas} tokens; raise it to {self.longest_canvas + self.dataset.max_prompt_tokens}"
+            )
+        if self.dataset.max_prompt_tokens > room:
+            raise ValueError(
+                f"dataset.maxPromptTokens {self.dataset.max_prompt_tokens} and a canvas of {self.longest_canvas} "
+                f"tokens exceed model.scratch.maxPositions {limit}; set dataset.maxPromptTokens to {room} or less"
+            )
+        return self
+
+    @property
+    def completion_length(self) -> int:
+        """Canvas length L in tokens."""
+        return self.sampling.completion_length
+
+    @property
+    def longest_canvas(self) -> int:
+        """Longest canvas that any part of the run lays out, in tokens."""
+        return self.completion_length

@@ -43,7 +43,8 @@ class LengthSpec(SpecModel):
     target: int = Field(default=256, ge=1, le=32768, description="Canvas length in tokens: that of RL rollouts.")
     originals: Literal["Drop", "Context"] = Field(
         default="Drop",
-        description="Traces longer than target. Drop: left out and counted. Context: trained at contextTokens, an ablation.",
+        description="Traces longer than target. Drop: left out and counted. "
+        "Context: trained at contextTokens, an ablation.",
     )
     context_tokens: int = Field(default=4096, ge=1, le=131072, description="Canvas of originals: Context, in tokens.")
 
@@ -82,6 +83,8 @@ class LengthAlignedSFTSpec(RunSpec):
         return self
 
     @property
-    def completion_length(self) -> int:
-        """Canvas length L in tokens."""
-        return self.length.target
+    def longest_canvas(self) -> int:
+        """Longest canvas that any part of the run lays out, in tokens."""
+        if self.length.originals == "Context":
+            return max(self.completion_length, self.length.context_tokens)
+        return self.completion_length
