@@ -89,8 +89,11 @@ class Policy:
     @torch.no_grad()
     def score_frozen(self, plan: ScoringPlan, temperature: float, *, reference: bool = False) -> TokenScores:
         """Score without gradients: the current policy, or the reference π_ref."""
-        with self._reference() if reference else nullcontext(self.denoiser) as denoiser, self.accelerator.autocast():
-            return denoiser(plan.ids_BS, plan.attention_BS, plan.rows_M, plan.columns_M, plan.tokens_MK, temperature)
+        with self._reference() if reference else nullcontext(self.denoiser) as denoiser:
+            scores: TokenScores = denoiser(
+                plan.ids_BS, plan.attention_BS, plan.rows_M, plan.columns_M, plan.tokens_MK, temperature
+            )
+            return scores
 
     def synchronise(self, *, last: bool) -> AbstractContextManager[None]:
         """Context of a micro-batch's forward and backward: all but the last keep their gradients local."""

@@ -7,8 +7,9 @@ from transformers import PreTrainedTokenizerBase
 
 from igpo_trainer.data.problem import EncodedProblem
 from igpo_trainer.diffusion.noise import NoiseKey
-from igpo_trainer.diffusion.sampler import CanvasRequest, Completion, sample
+from igpo_trainer.diffusion.sampler import CanvasRequest, Completion, SamplingStoppedError, sample
 from igpo_trainer.igpo.rollout import Rollout
+from igpo_trainer.loop.interruption import StopRequestedError
 from igpo_trainer.loop.policy import Policy
 from igpo_trainer.loop.ranks import Ranks
 from igpo_trainer.rewards.judge import Judge
@@ -58,7 +59,7 @@ class RolloutWorker:
 
     def _sample_and_judge(self, requests: Sequence[RolloutRequest], sampling: SamplingSpec) -> list[JudgedRollout]:
         canvases = [CanvasRequest(r.encoded.prompt_ids, r.key, r.hints) for r in requests]
-        with self.policy.accelerator.autocast():
+        try:
             completions = sample(
                 self.policy.denoiser,
                 canvases,
@@ -67,6 +68,8 @@ class RolloutWorker:
                 progress=self.on_progress,
                 should_stop=self.should_stop,
             )
+        except SamplingStoppedError as error:
+            raise StopRequestedError from error
         texts = self.tokenizer.batch_decode([c.ids[: c.length] for c in completions], skip_special_tokens=True)
         tasks = [
             JudgeTask(r.encoded.problem.prompt, text, r.encoded.problem.answer)

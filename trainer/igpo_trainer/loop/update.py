@@ -56,7 +56,7 @@ class UpdateSums:
 
 @dataclass(slots=True)
 class UpdateResult:
-    """What one update did on this process."""
+    """What one update did, over all processes."""
 
     gradient_norm: float
     learning_rate: float
@@ -98,7 +98,7 @@ class Updater:
             self.on_progress()
         norm = self.policy.gradient_norm() if batches else 0.0
         self._refuse_non_finite(sums.loss, norm, cycle)
-        return UpdateResult(norm, self.policy.step(), sums)
+        return UpdateResult(norm, self.policy.step(), sums.merged(self.ranks))
 
     def _micro_batches(self, active: Sequence[ScoredGroup]) -> list[tuple[list[ScoredGroup], float]]:
         """This rank's micro-batches, each with a factor. Every rank gets equally many: one without work runs × 0."""
