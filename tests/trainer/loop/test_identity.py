@@ -1,8 +1,8 @@
 import json
 import os
-import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -108,17 +108,15 @@ except InvalidRunError as error:
 """
 
 
-def test_an_unwritable_folder_names_user_group_and_path(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("volume")
-    for path in (folder, folder.parent, folder.parent.parent):
-        path.chmod(path.stat().st_mode | stat.S_IXOTH | stat.S_IROTH)
-    folder.chmod(0o555)
-    ended = subprocess.run(
-        [sys.executable, "-c", CLAIM_AS_ANOTHER_USER, str(folder)], capture_output=True, text=True, check=True
-    )
-    user = (65534, 65534) if os.getuid() == 0 else (os.getuid(), os.getgid())
-    assert f"{folder} cannot be written by uid {user[0]}, gid {user[1]} (Permission denied)" in ended.stdout
-    assert list(Path(folder).iterdir()) == []
+def test_an_unwritable_folder_names_user_group_and_path():
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o555)
+        ended = subprocess.run(
+            [sys.executable, "-c", CLAIM_AS_ANOTHER_USER, folder], capture_output=True, text=True, check=True
+        )
+        user = (65534, 65534) if os.getuid() == 0 else (os.getuid(), os.getgid())
+        assert f"{folder} cannot be written by uid {user[0]}, gid {user[1]} (Permission denied)" in ended.stdout
+        assert list(Path(folder).iterdir()) == []
 
 
 DOCUMENT = {"apiVersion": "igpo.dev/v1alpha1", "kind": "IGPOTraining", "metadata": {"name": "a"}, "spec": {"seed": 3}}

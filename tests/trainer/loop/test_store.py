@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igpo_trainer.loop.folder import publish_dir, recover, scratch_dir
@@ -120,6 +120,7 @@ def test_of_equal_scores_the_later_is_best(store):
     assert store.best().step == 2
 
 
+@settings(deadline=None, max_examples=30)
 @given(
     scores=st.lists(st.none() | st.floats(0, 1), min_size=1, max_size=8),
     keep_last=st.integers(0, 3),
