@@ -72,7 +72,8 @@ def objective(logp_RNL: Tensor, batch: GroupBatch, spec: ObjectiveSpec) -> Objec
     kl_N = _k3(logp_RNL, batch, kept_NL)
     judged_N = batch.judged_N.to(per_token_N.dtype)
     loss = -(judged_N * per_token_N * (surrogate_N - spec.kl_coefficient * kl_N)).sum()
-    return Objective(loss, kl_N.detach().sum(), kept_NL.sum(), ratio_N.detach(), clipped_NL)
+    kl_tokens = kept_NL.sum() if batch.reference_RNL is not None else torch.zeros((), device=kept_NL.device)
+    return Objective(loss, kl_N.detach().sum(), kl_tokens, ratio_N.detach(), clipped_NL)
 
 
 def normaliser(lengths: Tensor, judged: Tensor, spec: ObjectiveSpec) -> float:

@@ -73,14 +73,21 @@ def _path_in(value: JSON, details: ErrorDetails) -> FieldPath:
         return location
     depth = 0
     for step in location:
-        if isinstance(value, dict) and isinstance(step, str) and step in value:
-            value = value[step]
-        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
-            value = value[step]  # noqa: SIM114 - the same words on another type
-        else:
+        children = _children(value)
+        if step not in children:
             break
+        value = children[step]
         depth += 1
     return location[:depth]
+
+
+def _children(value: JSON) -> dict[str | int, JSON]:
+    items: Iterable[tuple[str | int, JSON]] = ()
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    return dict(items)
 
 
 def _problem(path: FieldPath, branches: list[ErrorDetails], model: type[SpecModel], value: JSON) -> FieldProblem:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Final
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, StreamMark, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.representer import SafeRepresenter
 from ruamel.yaml.resolver import VersionedResolver
 from ruamel.yaml.tag import Tag
 
@@ -80,6 +82,39 @@ def _text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidRunError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
+
+
+def write_document(value: JSON) -> str:
+    """Write one document that this reader and kubectl both read back as the same value."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False  # type: ignore[assignment]  # declared as None there
+    yaml.allow_unicode = True
+    yaml.width = MAX_BYTES
+    yaml.sort_base_mapping_type_on_output = False
+    yaml.Representer = _QuotesWhatKubectlWouldResolve
+    stream = StringIO()
+    yaml.dump(value, stream)
+    return stream.getvalue()
+
+
+class _QuotesWhatKubectlWouldResolve(SafeRepresenter):
+    """YAML 1.2 leaves `yes` and `017` without quotes; kubectl would read a truth and a number."""
+
+    def represent_str(self, data: str) -> ScalarNode:
+        node: ScalarNode = super().represent_str(data)
+        if not _stays_text(data):
+            node.style = '"'
+        return node
+
+
+_QuotesWhatKubectlWouldResolve.add_representer(str, _QuotesWhatKubectlWouldResolve.represent_str)
+
+
+def _stays_text(text: str) -> bool:
+    try:
+        return isinstance(resolve_scalar(text), str) and text != "<<"
+    except ValueError:
+        return False
 
 
 class _PlainOrText(VersionedResolver):
