@@ -57,7 +57,7 @@ class IGPOLoop:
             while self.finished < self.spec.steps:
                 self.cycle(self.finished + 1)
         except StopRequestedError:
-            self.session.save(self.finished, self._write_open_cycle)
+            self.session.save(self.finished, self._write_open_cycle, scheduled=False)
             raise
         self.session.publish_result(self.finished)
 

@@ -34,6 +34,7 @@ EXIT_FILE_VARIABLE: Final = "IGPO_EXIT_DIR"
 
 CHECKPOINTS_DIR: Final = "checkpoints"
 FINAL_DIR: Final = "final"
+BEST_DIR: Final = "best"
 REWRITTEN_DIR: Final = "rewritten"
 METRICS_FILE: Final = "metrics.jsonl"
 SAMPLES_FILE: Final = "samples.jsonl"
