@@ -48,13 +48,16 @@ def sample(
     if rows < 1:
         raise InvalidRunError(f"{rows} rollout rows; at least 1 is needed")
     denoising = _Denoising(predictor, requests, sampling, noise_dtype)
+    reported = 0
     while denoising.admit(rows):
         if should_stop is not None and should_stop():
             raise SamplingStoppedError
-        done = denoising.blocks_done
         denoising.step()
-        if progress is not None and denoising.blocks_done > done:
-            progress(denoising.blocks_done - done)
+        if progress is not None and denoising.blocks_done > reported:
+            progress(denoising.blocks_done - reported)
+            reported = denoising.blocks_done
+    if progress is not None and denoising.blocks_done > reported:
+        progress(denoising.blocks_done - reported)
     return denoising.completions()
 
 
