@@ -173,6 +173,8 @@ def _action(branches: list[ErrorDetails]) -> str:
         kind = details["type"]
         if kind in _LIMITS:
             actions.append(_LIMITS[kind](details["ctx"])[1])
+        elif kind == "string_type" and isinstance(details["input"], bool | int | float):
+            actions.append("put it in quotes")
         elif kind in _NAMES:
             actions.append(f"write {_NAMES[kind]}")
         elif kind == "literal_error":

@@ -54,7 +54,7 @@ def _number(text: str) -> int | float | None:
     value = float(text)
     if math.isinf(value):
         return None  # kubectl: out of range is text
-    return int(value) if value.is_integer() and int(value) in _INT64 else value
+    return int(value) if value.is_integer() and abs(value) < 2.0**63 else value
 
 
 def _whole(text: str) -> int | None:

@@ -87,10 +87,10 @@ def _text(path: Path) -> str:
 def write_document(value: JSON) -> str:
     """Write one document that this reader and kubectl both read back as the same value."""
     yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False  # type: ignore[assignment]  # declared as None there
+    yaml.default_flow_style = False
     yaml.allow_unicode = True
     yaml.width = MAX_BYTES
-    yaml.sort_base_mapping_type_on_output = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # declared None
     yaml.Representer = _QuotesWhatKubectlWouldResolve
     stream = StringIO()
     yaml.dump(value, stream)
@@ -102,7 +102,7 @@ class _QuotesWhatKubectlWouldResolve(SafeRepresenter):
 
     def represent_str(self, data: str) -> ScalarNode:
         node: ScalarNode = super().represent_str(data)
-        if not _stays_text(data):
+        if not _stays_text(data) or not data.isprintable():
             node.style = '"'
         return node
 
