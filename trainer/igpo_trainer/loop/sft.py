@@ -54,7 +54,7 @@ class SftLoop:
         session, spec = self.session, self.spec
         session.telemetry.start_step()
         batch_size = spec.training.batch_size
-        rows = prompts_of_cycle(spec.seed, number, len(session.data.train), batch_size)
+        rows = prompts_of_cycle(spec.seed, number - 1, len(session.data.train), batch_size)
         with session.phase(Phase.UPDATE):
             examples = [session.data.train[row] for row in rows]
             loss, norm, rate = self._update(examples, number)

@@ -31,6 +31,12 @@ class Watcher(Protocol):
             self.journal.write(record)
         self.show(record)
 
+    def resumed(self) -> None:
+        """Show what the journal of a continued run already holds."""
+        for view in (self.exporter, self._watcher):
+            if view is not None and self.journal is not None:
+                view.resumed(self.journal.records())
+
     def show(self, record: JournalRecord) -> None:
         """Export and show one record that the journal already holds, or never will."""
         for view in (self.exporter, self._watcher):
