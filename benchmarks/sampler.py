@@ -1,0 +1,190 @@
+"""Exact sampler against the plain one: the same tokens, in how much less time.
+
+The plain sampler is LLaDA's published generate.py, batched: in every step it takes the logits of the whole sequence,
+copies them to fp64, draws fp64 Gumbel noise for all of them, and runs every step of every row. The exact sampler is the
+trainer's. Both use one randomly initialised bidirectional Llama, which never stops early: what an end token would save
+on top is not part of the ratio. First both run once with fp64 weights and the same keyed fp64 noise, and their tokens
+must be equal; then they are timed in turns with fp32 weights. The last line is plain time / exact time, with both in
+fp64 noise, as `ratio: X.Y`.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from igpo_trainer.diffusion.canvas import CanvasRequest, Completion
+from igpo_trainer.diffusion.noise import NoiseKey
+from igpo_trainer.diffusion.sampler import sample
+from igpo_trainer.models.denoiser import Denoiser
+from igpo_trainer.models.tokens import SpecialTokens
+from igpo_trainer.spec.sampling import SamplingSpec
+
+PAD, EOS, FIRST_WORD = 0, 1, 2
+Uniform = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]  # (logits_BSV, active_BS, step) -> u_BSV in fp64
+
+
+@dataclass
+class Model:
+    """One network, seen by both samplers."""
+
+    lm: LlamaForCausalLM
+    tokens: SpecialTokens
+
+    def __post_init__(self) -> None:
+        self.denoiser = Denoiser(self.lm, self.tokens)
+        self.device = torch.device("cpu")
+
+    def logits_at(self, ids_BS, attention_BS, rows_M, columns_M):
+        """Logits of some positions, as the exact sampler asks for them."""
+        return self.denoiser.logits_at(ids_BS, attention_BS, rows_M, columns_M)
+
+    def logits(self, ids_BS, attention_BS):
+        """Logits of all positions, as the plain sampler asks for them."""
+        position_ids_BS = (attention_BS.cumsum(-1) - 1).clamp(min=0)
+        return self.lm(ids_BS, attention_mask=attention_BS, position_ids=position_ids_BS, use_cache=False).logits
+
+
+@torch.no_grad()
+def plain_sample(model: Model, requests: list[CanvasRequest], spec: SamplingSpec, uniform: Uniform) -> list[Completion]:
+    """LLaDA's generate() with low-confidence remasking, for left-padded prompts."""
+    mask_id = model.tokens.mask_id
+    longest = max(len(request.prompt_ids) for request in requests)
+    ids, attention = [], []
+    for request in requests:
+        pads = longest - len(request.prompt_ids)
+        ids.append([*[PAD] * pads, *request.prompt_ids, *[mask_id] * spec.completion_length])
+        attention.append([*[0] * pads, *[1] * (len(request.prompt_ids) + spec.completion_length)])
+    x_BS, attention_BS = torch.tensor(ids), torch.tensor(attention)
+    for block in range(spec.blocks):
+        start = longest + block * spec.block_length
+        end = start + spec.block_length
+        count_B = (x_BS[:, start:end] == mask_id).sum(dim=1)
+        for step in range(spec.steps_per_block):
+            quota_B = count_B // spec.steps_per_block + (step < count_B % spec.steps_per_block)
+            masked_BS = x_BS == mask_id
+            active_BS = masked_BS.clone()
+            active_BS[:, :start] = False
+            active_BS[:, end:] = False
+            logits_BSV = model.logits(x_BS, attention_BS).double()
+            logits_BSV[..., list(model.tokens.banned_ids)] = float("-inf")
+            gumbel_BSV = (
+                -uniform(logits_BSV, active_BS, block * spec.steps_per_block + step).log()
+            ) ** spec.temperature
+            x0_BS = (logits_BSV.exp() / gumbel_BSV).argmax(dim=-1)
+            probability_BSV = logits_BSV.softmax(dim=-1)
+            confidence_BS = probability_BSV.gather(-1, x0_BS[..., None]).squeeze(-1)
+            confidence_BS = confidence_BS.masked_fill(~active_BS, float("-inf"))
+            for row, quota in enumerate(quota_B.tolist()):
+                kept = confidence_BS[row].topk(quota).indices
+                x_BS[row, kept] = x0_BS[row, kept]
+    return [Completion.cut(row, EOS) for row in x_BS[:, longest:].tolist()]
+
+
+def fresh_noise(logits_BSV: torch.Tensor, _active_BS: torch.Tensor, _step: int) -> torch.Tensor:
+    """Uniforms of the global stream for every logit, as LLaDA draws them."""
+    return torch.rand_like(logits_BSV)
+
+
+def keyed_noise(requests: list[CanvasRequest]) -> Uniform:
+    """Uniforms that agree with the exact sampler's where a token can be chosen."""
+
+    def uniform(logits_BSV: torch.Tensor, active_BS: torch.Tensor, step: int) -> torch.Tensor:
+        uniform_BSV = torch.rand_like(logits_BSV)
+        for row, request in enumerate(requests):
+            masked, vocabulary = int(active_BS[row].sum()), logits_BSV.shape[-1]
+            generator = request.key.generator(step)
+            uniform_BSV[row, active_BS[row]] = torch.rand(masked, vocabulary, generator=generator, dtype=torch.float64)
+        return uniform_BSV
+
+    return uniform
+
+
+def build(arguments: argparse.Namespace) -> tuple[Model, list[CanvasRequest], SamplingSpec]:
+    """Return the network, a batch of requests with prompts of mixed lengths, and the sampling."""
+    torch.manual_seed(arguments.seed)
+    config = LlamaConfig(
+        vocab_size=arguments.vocabulary,
+        hidden_size=arguments.width,
+        intermediate_size=arguments.width * 8 // 3,
+        num_hidden_layers=arguments.layers,
+        num_attention_heads=arguments.width // 64,
+        initializer_range=0.05,
+    )
+    config.is_causal = False
+    mask_id = arguments.vocabulary - 1
+    model = Model(LlamaForCausalLM(config).eval(), SpecialTokens(mask_id, EOS, PAD, (EOS, mask_id)))
+    requests = []
+    for row in range(arguments.rows):
+        length = arguments.prompt - row * arguments.prompt // (2 * arguments.rows)
+        prompt = torch.randint(FIRST_WORD, mask_id, (length,)).tolist()
+        requests.append(CanvasRequest(tuple(prompt), NoiseKey(arguments.seed, "benchmark", 0, row, 0)))
+    spec = SamplingSpec(
+        completion_length=arguments.length,
+        block_length=arguments.block,
+        steps=arguments.steps,
+        temperature=arguments.temperature,
+    )
+    return model, requests, spec
+
+
+def assert_same_tokens(model: Model, requests: list[CanvasRequest], spec: SamplingSpec) -> None:
+    """Both samplers, fp64 weights, the same fp64 noise: the same completions."""
+    model.lm.double()
+    exact = sample(model, requests, spec, rows=len(requests), noise_dtype=torch.float64)
+    plain = plain_sample(model, requests, spec, keyed_noise(requests))
+    model.lm.float()
+    assert exact == plain, "the exact sampler chose other tokens than the plain one"
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vocabulary", type=int, default=32768, help="rows of the head (LLaDA: 126464) [%(default)s]")
+    parser.add_argument("--layers", type=int, default=4, help="decoder layers [%(default)s]")
+    parser.add_argument("--width", type=int, default=256, help="hidden size, a multiple of 64 [%(default)s]")
+    parser.add_argument("--rows", type=int, default=2, help="completions in the batch [%(default)s]")
+    parser.add_argument("--prompt", type=int, default=48, help="longest prompt, in tokens [%(default)s]")
+    parser.add_argument("--length", type=int, default=48, help="canvas length, in tokens [%(default)s]")
+    parser.add_argument("--block", type=int, default=16, help="block length, in tokens [%(default)s]")
+    parser.add_argument("--steps", type=int, default=24, help="denoising steps of a canvas [%(default)s]")
+    parser.add_argument("--temperature", type=float, default=1.2, help="Gumbel noise temperature [%(default)s]")
+    parser.add_argument("--runs", type=int, default=5, help="timed runs of each sampler, in turns [%(default)s]")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, prompts and noise [%(default)s]")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Check, time, print."""
+    arguments = parse()
+    model, requests, spec = build(arguments)
+    assert_same_tokens(model, requests, spec)
+    print(f"{len(requests)} completions of {spec.completion_length} tokens: same tokens with fp64 noise")
+    rows = len(requests)
+    samplers: dict[str, Callable[[], object]] = {
+        "plain, fp64 noise": lambda: plain_sample(model, requests, spec, fresh_noise),
+        "exact, fp64 noise": lambda: sample(model, requests, spec, rows=rows, noise_dtype=torch.float64),
+        "exact, fp32 noise": lambda: sample(model, requests, spec, rows=rows),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in samplers}
+    for _ in range(arguments.runs):
+        for name, run in samplers.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    print(f"{'':20}{'median s':>9}{'min s':>8}{'max s':>8}{'tokens/s':>10}")
+    median = {name: statistics.median(runs) for name, runs in seconds.items()}
+    for name, runs in seconds.items():
+        rate = rows * spec.completion_length / median[name]
+        print(f"{name:20}{median[name]:9.2f}{min(runs):8.2f}{max(runs):8.2f}{rate:10.1f}")
+    plain, exact, single = median.values()
+    print(f"plain / exact with fp32 noise (the trainer's default): {plain / single:.1f}")
+    print(f"ratio: {plain / exact:.1f}")
+
+
+if __name__ == "__main__":
+    main()

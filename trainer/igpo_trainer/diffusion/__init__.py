@@ -1,0 +1,1 @@
+"""Masked diffusion: keyed noise, canvases, the sampler and log-probability estimators."""

@@ -1,0 +1,1 @@
+"""Networks and weights: bidirectional language models seen as p(token | canvas)."""

@@ -1,0 +1,112 @@
+"""A bidirectional language model seen as p(token | canvas)."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from igpo_trainer.models.head import TokenScores, logits_of, score_tokens
+from igpo_trainer.models.tokens import SpecialTokens
+
+Precision = Literal["BF16", "FP32"]
+
+
+class Denoiser(nn.Module):
+    """Scores tokens of a partly masked canvas.
+
+    Wraps a transformers causal-LM class whose config has `is_causal=False`, or a PEFT model over one. `forward` is what
+    DDP wraps. Only hidden states of the decoder are made for all positions; the head runs on the positions asked for.
+
+    `precision` BF16 computes under autocast with fp32 sums in the head; FP32 computes in the weights' own precision
+    (fp64 weights included). With `logit_shift` position i is predicted from the hidden state of position i - 1, as in
+    models adapted from autoregressive ones (Dream).
+
+    Raises:
+        ValueError: the model's config is causal; its first token could not see the last.
+
+    """
+
+    def __init__(
+        self, lm: nn.Module, tokens: SpecialTokens, *, precision: Precision = "FP32", logit_shift: bool = False
+    ) -> None:
+        super().__init__()
+        self.lm = lm
+        self.tokens = tokens
+        self.precision = precision
+        self.logit_shift = logit_shift
+        self.banned_N: Tensor
+        self.register_buffer("banned_N", torch.tensor(tokens.banned_ids, dtype=torch.long), persistent=False)
+        if getattr(self.causal_lm.config, "is_causal", True):
+            raise ValueError("a denoiser attends in both directions; set is_causal=False in the model's config")
+
+    def forward(  # noqa: PLR0917 - DDP and callers pass by position
+        self,
+        ids_BS: Tensor,
+        attention_BS: Tensor,
+        rows_M: Tensor,
+        columns_M: Tensor,
+        tokens_MK: Tensor,
+        temperature: float = 1.0,
+    ) -> TokenScores:
+        """Log-softmax(logits / T) of tokens_MK at (rows_M, columns_M), fp32 or wider, and the entropy there in nats.
+
+        attention_BS is 1 on real tokens and 0 on padding. With M = 0 the result is empty but still depends on every
+        trainable parameter, so that data-parallel ranks without work take part in the gradient exchange.
+        """
+        hidden_MD = self._hidden(ids_BS, attention_BS, rows_M, columns_M)
+        weight_VD, bias_V = self._head()
+        return score_tokens(
+            hidden_MD,
+            weight_VD,
+            tokens_MK,
+            banned_N=self.banned_N,
+            temperature=temperature,
+            bias_V=bias_V,
+            compute_dtype=self._head_dtype,
+        )
+
+    @torch.no_grad()
+    def logits_at(self, ids_BS: Tensor, attention_BS: Tensor, rows_M: Tensor, columns_M: Tensor) -> Tensor:
+        """Logits [M, V] at (rows_M, columns_M), fp32 or wider, banned ids at -inf; no gradient."""
+        hidden_MD = self._hidden(ids_BS, attention_BS, rows_M, columns_M)
+        weight_VD, bias_V = self._head()
+        return logits_of(hidden_MD, weight_VD, banned_N=self.banned_N, bias_V=bias_V, compute_dtype=self._head_dtype)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Enter the precision this model computes in; the outermost entry caches the cast weights."""
+        if self.precision == "FP32":
+            return nullcontext()
+        return torch.autocast(self.banned_N.device.type, dtype=torch.bfloat16)
+
+    @property
+    def _head_dtype(self) -> torch.dtype | None:
+        return torch.bfloat16 if self.precision == "BF16" else None
+
+    @property
+    def causal_lm(self) -> PreTrainedModel:
+        """The transformers model, from under its adapters if it has any."""
+        peft_or_plain = cast("Any", self.lm)
+        return cast("PreTrainedModel", getattr(peft_or_plain, "get_base_model", lambda: peft_or_plain)())
+
+    def _head(self) -> tuple[Tensor, Tensor | None]:
+        head = self.causal_lm.get_output_embeddings()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+        return head.weight, getattr(head, "bias", None)
+
+    def _hidden(self, ids_BS: Tensor, attention_BS: Tensor, rows_M: Tensor, columns_M: Tensor) -> Tensor:
+        if ids_BS.shape[0] == 0:  # a rank without rows still runs one, so that its graph holds every parameter
+            ids_BS = ids_BS.new_full((1, 1), self.tokens.pad_id)
+            attention_BS = attention_BS.new_ones((1, 1))
+        # Positions count real tokens only, so that left padding changes nothing.
+        position_ids_BS = (attention_BS.long().cumsum(-1) - 1).clamp(min=0)
+        decoder = self.causal_lm.get_decoder()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+        with self.autocast():
+            decoded = decoder(
+                input_ids=ids_BS, attention_mask=attention_BS, position_ids=position_ids_BS, use_cache=False
+            )
+        hidden_BSD: Tensor = decoded.last_hidden_state
+        if self.logit_shift:
+            first_B = attention_BS.long().argmax(dim=-1)
+            columns_M = torch.maximum(columns_M - 1, first_B[rows_M])
+        return hidden_BSD[rows_M, columns_M]
