@@ -12,7 +12,7 @@ from pathlib import Path
 from math_verify import parse, verify
 from math_verify.parser import ExprExtractionConfig, LatexExtractionConfig
 
-from igpo_trainer.rewards.boxed import last_boxed
+from igpo_trainer.boxed import last_boxed
 from igpo_trainer.rewards.plain import plain_outcome
 from igpo_trainer.rewards.verdict import Outcome
 
@@ -42,10 +42,10 @@ def equal(content: str, answer: str) -> bool:
     Raises whatever sympy raises while comparing; a text that cannot be parsed is equal to nothing but itself.
     """
     reference, candidate = (
-        parse(f"\\boxed{{{text}}}", extraction_config=_EXTRACTION, parsing_timeout=None, raise_on_error=True)
+        parse(f"\\boxed{{{text}}}", extraction_config=_EXTRACTION, parsing_timeout=0, raise_on_error=True)
         for text in (answer, content)
     )
-    return bool(verify(reference, candidate, timeout_seconds=None, raise_on_error=True))
+    return bool(verify(reference, candidate, timeout_seconds=0, raise_on_error=True))
 
 
 def correctness(prompt: str, completion: str, answer: str) -> float:

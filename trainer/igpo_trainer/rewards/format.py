@@ -1,6 +1,6 @@
-r"""The format reward: is there exactly one \boxed answer, and does the text end with it?"""
+r"""The format reward: exactly one \boxed answer, and the text ends with it."""
 
-from igpo_trainer.rewards.boxed import boxes
+from igpo_trainer.boxed import boxes
 
 _MAY_FOLLOW = frozenset(" \t\r\n.$)]}\\")
 """What may stand after the answer: space, a full stop and the end of a formula."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from igpo_trainer.rewards.boxed import last_boxed
+from igpo_trainer.boxed import last_boxed
 from igpo_trainer.rewards.format import format_reward
 from igpo_trainer.rewards.plain import plain_outcome
 from igpo_trainer.rewards.pool import WorkerPool, count_results
@@ -18,7 +18,7 @@ from igpo_trainer.spec.igpo import JudgeSpec, RewardsSpec
 
 
 def processes_of(spec: JudgeSpec, cores: int | None = None) -> int:
-    """Number of verifier processes: as given, or half of this process's cores, 1 to 8."""
+    """Return the number of verifier processes: as given, or half of this process's cores, 1 to 8."""
     if spec.processes != "Auto":
         return spec.processes
     return max(1, min(8, (cores or len(os.sched_getaffinity(0))) // 2))
@@ -40,7 +40,7 @@ class Judge:
         self._pool = WorkerPool(processes_of(spec), spec.deadline_seconds, tuple(self.rewards.custom))
 
     def __enter__(self) -> Self:
-        """Raises InvalidRunError at once if a custom reward cannot be loaded."""
+        """Enter; raise InvalidRunError at once if a custom reward cannot be loaded."""
         if self.rewards.custom:
             try:
                 self._pool.check_rewards()

@@ -19,7 +19,8 @@ _PERCENT = re.compile(r"\s*(?:\\?%|\\?\s*percent)")
 _WORD = re.compile(r"(?P<text>\\(?:text|mathrm|mbox|textrm)\{)?\s*(?P<word>[A-Za-z][A-Za-z' -]*?)\s*(?(text)\})")
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _NO_UNITS = frozenset(
-    "and or plus minus times over half squared cubed factorial dozen sin cos tan log sqrt exp mod alpha beta theta".split()
+    {"and", "or", "plus", "minus", "times", "over", "half", "squared", "cubed", "factorial", "dozen", "mod"}
+    | {"sin", "cos", "tan", "log", "sqrt", "exp", "alpha", "beta", "theta"}
 )
 _LONGEST = 200
 
@@ -60,6 +61,16 @@ def _quantity_of(text: str) -> Decimal | None:
     return None if _NO_UNITS & set(words) else value
 
 
+def _same_number(content: str, answer: str) -> bool | None:
+    """Whether two numbers are equal; None if one is none, or if they differ and a unit may explain it."""
+    value, reference = number_of(content), number_of(answer)
+    if value is not None and reference is not None:
+        return value == reference
+    value = value if value is not None else _quantity_of(content)
+    reference = reference if reference is not None else _quantity_of(answer)
+    return True if value is not None and value == reference else None
+
+
 def _same_word(content: str, answer: str) -> bool | None:
     r"""Whether two words or phrases are the same, case aside; None if one is none.
 
@@ -82,20 +93,11 @@ def plain_outcome(content: str, answer: str) -> Outcome | None:
     number it is left to the verifier (70% may equal 0.7); two words are compared without regard to case.
     """
     content, answer = content.strip(), answer.strip()
-    if not content:
-        return Outcome.WRONG
-    if content == answer:
-        return Outcome.RIGHT
+    if not content or content == answer:
+        return Outcome.RIGHT if content else Outcome.WRONG
     if max(len(content), len(answer)) > _LONGEST:
         return None
-    value, reference = number_of(content), number_of(answer)
-    if value is not None and reference is not None:
-        return Outcome.RIGHT if value == reference else Outcome.WRONG
-    value = value if value is not None else _quantity_of(content)
-    reference = reference if reference is not None else _quantity_of(answer)
-    if value is not None and value == reference:
-        return Outcome.RIGHT
-    same = _same_word(content, answer)
-    if same is not None:
-        return Outcome.RIGHT if same else Outcome.WRONG
-    return None
+    same = _same_number(content, answer)
+    if same is None:
+        same = _same_word(content, answer)
+    return None if same is None else Outcome.RIGHT if same else Outcome.WRONG

@@ -42,7 +42,7 @@ class WorkerPool:
             self._turn(deque(), {})
 
     def run(self, evaluations: Sequence[Evaluation]) -> dict[int, Result]:
-        """The result of every evaluation, by its index.
+        """Return the result of every evaluation, by its index.
 
         Raises RunError if workers cannot be started. When interrupted, no worker is left busy.
         """
@@ -79,8 +79,8 @@ class WorkerPool:
 
     def _feed(self, waiting: deque[Evaluation], chunk: int) -> None:
         """Give work to idle workers, replacing those that died idle, and start as many as the work deserves."""
-        for worker in [w for w in self._workers if w.ready and not w.unanswered and not w.alive()]:
-            self._discard(worker)
+        for dead in [w for w in self._workers if w.ready and not w.unanswered and not w.alive()]:
+            self._discard(dead)
         wanted = min(self._limit, -(-len(waiting) // chunk))
         idle = [worker for worker in self._workers if not worker.unanswered]
         for _ in range(min(wanted - len(idle), self._limit - len(self._workers))):
@@ -100,18 +100,17 @@ class WorkerPool:
             events = selector.select(max(0.0, min(ends) - time.monotonic()) if ends else None)
         heard = set()
         for key, mask in events:
-            worker: WorkerProcess = key.data
-            if worker not in self._workers:
-                continue
+            ready: WorkerProcess = key.data
+            if ready not in self._workers:
+                continue  # discarded a moment ago
             if mask & selectors.EVENT_WRITE:
-                worker.flush()
+                ready.flush()
             if mask & selectors.EVENT_READ:
-                heard.add(worker.pid)
-                self._take(worker, waiting, results)
+                heard.add(ready.pid)
+                self._take(ready, waiting, results)
         now = time.monotonic()
-        for worker in list(self._workers):
-            if worker.pid not in heard and now >= self._end_of(worker):
-                self._charge(worker, DEADLINE if worker.alive() else CRASH, waiting, results)
+        for late in [w for w in self._workers if w.pid not in heard and now >= self._end_of(w)]:
+            self._charge(late, DEADLINE if late.alive() else CRASH, waiting, results)
 
     def _end_of(self, worker: WorkerProcess) -> float:
         if not worker.ready:

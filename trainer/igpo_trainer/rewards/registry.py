@@ -32,7 +32,7 @@ def _unknown(name: str, why: str) -> InvalidRunError:
 
 
 def load_reward(name: str) -> RewardFunction:
-    """The reward function called `name`.
+    """Return the reward function called `name`.
 
     Raises InvalidRunError that lists the known names if there is none, or if it cannot be imported or called.
     """
@@ -58,7 +58,7 @@ def load_reward(name: str) -> RewardFunction:
 
 
 def call_reward(function: RewardFunction, prompt: str, completion: str, answer: str) -> float:
-    """The reward as a finite float. Raises what the function raises, or NonFiniteRewardError."""
+    """Return the reward as a finite float; raise what the function raises, or NonFiniteRewardError."""
     value = float(function(prompt, completion, answer))
     if not math.isfinite(value):
         raise NonFiniteRewardError(f"reward is {value}")

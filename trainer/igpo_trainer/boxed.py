@@ -1,8 +1,12 @@
-r"""The final answer of a completion: what stands in its last \boxed{...}."""
+r"""The final answer of a text: what stands in its last \boxed{...}.
 
+Beside the layers because two of them need it: `data` reads traces with it, `rewards` completions.
+"""
+
+import re
 from dataclasses import dataclass
 
-_OPEN = "\\boxed{"
+_OPEN = re.compile(r"\\boxed\s*\{")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +40,13 @@ def _closing_brace(text: str, first: int) -> int:
 def boxes(text: str) -> list[Box]:
     r"""Every outermost complete \boxed{...} of `text`, in order; one cut off by the end of the text is none."""
     found: list[Box] = []
-    start = text.find(_OPEN)
-    while start != -1:
-        first = start + len(_OPEN)
+    opening = _OPEN.search(text)
+    while opening:
+        first = opening.end()
         last = _closing_brace(text, first)
         if last != -1:
-            found.append(Box(start, last + 1, text[first:last].strip()))
-        start = text.find(_OPEN, last + 1 if last != -1 else first)
+            found.append(Box(opening.start(), last + 1, text[first:last].strip()))
+        opening = _OPEN.search(text, last + 1 if last != -1 else first)
     return found
 
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from igpo_trainer.rewards.boxed import boxes, last_boxed
+from igpo_trainer.boxed import boxes, last_boxed
 
 
 def test_the_last_box_wins():
@@ -30,6 +30,10 @@ def test_text_without_a_box_has_none():
     assert last_boxed("the answer is 5") is None
     assert last_boxed(r"\boxed 5") is None
     assert last_boxed("") is None
+
+
+def test_space_around_the_braces_does_not_matter():
+    assert last_boxed(r"\boxed { 10 }") == "10"
 
 
 def test_a_box_after_an_unclosed_one_is_found():
