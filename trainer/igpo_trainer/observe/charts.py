@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from igpo_trainer.observe.figures import duration, number, percent
+from igpo_trainer.observe.figures import ABSENT, duration, number, percent
 from igpo_trainer.observe.records import Measure, finite
 
 Point = tuple[float, Measure]
@@ -15,6 +15,7 @@ class Unit(StrEnum):
 
     SHARE = "share"
     NUMBER = "number"
+    COUNT = "count"
     TOKENS = "tokens"
     SECONDS = "seconds"
 
@@ -27,8 +28,11 @@ class Unit(StrEnum):
                 return duration(value)
             case Unit.TOKENS:
                 return number(value, 1)
+            case Unit.COUNT:
+                return number(value, 0 if value is not None and float(value).is_integer() else 1)
             case Unit.NUMBER:
-                return number(value, 4)
+                kept = finite(value)
+                return ABSENT if kept is None else f"{kept:.4g}"
 
 
 @dataclass(frozen=True, slots=True)

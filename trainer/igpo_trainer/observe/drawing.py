@@ -9,9 +9,10 @@ from igpo_trainer.observe.figures import ABSENT
 from igpo_trainer.observe.records import finite
 
 WIDTH, HEIGHT = 560, 250
-LEFT, RIGHT, TOP, BOTTOM = 54, 12, 12, 34
+LEFT, RIGHT, TOP, BOTTOM = 54, 20, 24, 34
 _MOST_POINTS = 300
-_DOTTED_UP_TO = 40
+_MOST_BARS = 120
+_DOTTED_UP_TO = 24
 _TREND_FROM = 20
 
 
@@ -83,7 +84,7 @@ class Drawing:
     trend_steps: int = 0
 
 
-def thin(points: Sequence[Point], most: int = _MOST_POINTS) -> tuple[list[Point], int]:
+def thin(points: Sequence[Point], most: int) -> tuple[list[Point], int]:
     """Average neighbours until at most `most` points are left; returns them and the neighbours in each."""
     size = max(1, math.ceil(len(points) / most))
     if size == 1:
@@ -108,13 +109,15 @@ def trailing_mean(points: Sequence[Point], width: int) -> list[Point]:
     return means
 
 
-def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round values (1, 2, 2.5 or 5 times a power of ten apart) that span [low, high]."""
+def nice_ticks(low: float, high: float, most: int = 6, *, whole: bool = False) -> list[float]:
+    """Round values (1, 2, 2.5 or 5 times a power of ten apart) that span [low, high]; integers if `whole`."""
     if high <= low:
         high = low + (abs(low) or 1.0)
     rough = (high - low) / (most - 1)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if factor * power >= rough * (1 - 1e-9))
+    if whole:
+        step = float(math.ceil(step))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [index * step for index in range(first, last + 1)]
 
@@ -146,7 +149,7 @@ class _Frame:
 def draw(chart: Chart) -> Drawing:
     """Lay out a chart that is not empty."""
     drawing = Drawing(chart)
-    thinned = [thin(series.points) for series in chart.series]
+    thinned = [thin(series.points, _MOST_BARS if chart.stacked else _MOST_POINTS) for series in chart.series]
     drawing.steps_per_point = max((size for _, size in thinned), default=1)
     curves = [points for points, _ in thinned]
     xs = sorted({x for points in curves for x, _ in points})
@@ -154,9 +157,7 @@ def draw(chart: Chart) -> Drawing:
     x_scale = _Scale(xs[0], xs[-1], LEFT + inset, WIDTH - RIGHT - inset)
     frame = _Frame(chart, curves, xs, x_scale, _y_axis(chart, curves, drawing), drawing)
     drawing.x_ticks = [
-        Tick(x_scale(tick), f"{tick:g}")
-        for tick in nice_ticks(xs[0], xs[-1], 8)
-        if xs[0] <= tick <= xs[-1] and float(tick).is_integer()
+        Tick(x_scale(tick), f"{tick:g}") for tick in nice_ticks(xs[0], xs[-1], 8, whole=True) if xs[0] <= tick <= xs[-1]
     ] or [Tick(x_scale(xs[0]), f"{xs[0]:g}")]
     if chart.stacked:
         _bars(frame)
@@ -179,7 +180,7 @@ def _y_axis(chart: Chart, curves: Sequence[Sequence[Point]], drawing: Drawing) -
     values += [value for value in (chart.floor, chart.ceiling) if value is not None]
     if chart.limit is not None:
         values.append(chart.limit[0])
-    ticks = nice_ticks(min(values), max(values))
+    ticks = nice_ticks(min(values), max(values), whole=chart.unit is Unit.COUNT)
     scale = _Scale(ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP)
     drawing.y_ticks = [Tick(scale(tick), _tick_text(tick, ticks, chart.unit)) for tick in ticks]
     if chart.limit is not None:

@@ -6,20 +6,21 @@ from dataclasses import dataclass
 from igpo_trainer.observe.figures import ABSENT, duration, number, percent
 from igpo_trainer.observe.plots import evaluation_curves
 from igpo_trainer.observe.records import EvaluationRecord, JournalRecord, StepRecord
-from igpo_trainer.observe.summary import Summary, selection_curve
+from igpo_trainer.observe.summary import Summary, all_wrong_curve, selection_curve
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One figure of the head: what, value, and a line of context. `tone`: good, bad or neither."""
+    """One figure of the head: what, value, and a line of context; `change` is good, bad or neither."""
 
     label: str
     value: str
     note: str = ""
+    change: str = ""
     tone: str = ""
 
 
-def verdict(records: Sequence[JournalRecord], summary: Summary) -> str:
+def verdict(records: Sequence[JournalRecord]) -> str:
     """Say in one sentence what came of the run."""
     curve = selection_curve(records)
     if not curve:
@@ -32,50 +33,48 @@ def verdict(records: Sequence[JournalRecord], summary: Summary) -> str:
     interval = ""
     if last.interval_low is not None and last.interval_high is not None:
         interval = f" (95 % interval {100 * last.interval_low:.1f}–{percent(last.interval_high, 1)})"
-    return (
-        f"Accuracy on {last.problems} held-out problems {verb} from {percent(summary.accuracy_start, 1)} "
-        f"to {percent(summary.accuracy_end, 1)}{interval} in {last.step} steps."
+    text = (
+        f"Accuracy on {last.problems} held-out problems {verb} from {percent(curve[0].accuracy, 1)} "
+        f"to {percent(last.accuracy, 1)}{interval} in {last.step} steps."
     )
+    return text.replace(" %", "\u00a0%")
 
 
-def _change(start: float | None, end: float | None, *, better_up: bool) -> tuple[str, str]:
-    """Difference in percentage points and its tone."""
-    if start is None or end is None:
-        return "", ""
+def _course(label: str, values: Sequence[float | None], note: str, *, up: bool) -> Tile:
+    """Make the tile of a share from its first to its last value: `31.0 → 58.0 %` and the difference in points."""
+    start, end = (values[0], values[-1]) if values else (None, None)
+    if start is None or end is None or len(values) == 1:
+        return Tile(label, percent(end, 1), note)
     points = 100 * (end - start)
+    value = f"{100 * start:.1f} → {percent(end, 1)}"
     if abs(points) < 0.05:
-        return "no change", ""
-    return f"{points:+.1f} points", "good" if (points > 0) == better_up else "bad"
+        return Tile(label, value, note, "no change")
+    return Tile(label, value, note, f"{points:+.1f} points", "good" if (points > 0) == up else "bad")
 
 
 def tiles(records: Sequence[JournalRecord], summary: Summary) -> list[Tile]:
     """Make the figures of the head."""
-    accuracy_note, accuracy_tone = _change(summary.accuracy_start, summary.accuracy_end, better_up=True)
-    best = "" if summary.accuracy_best is None else f"best {percent(summary.accuracy_best, 1)} at {summary.best_step}"
-    accuracy = Tile(
-        "Held-out accuracy",
-        f"{percent(summary.accuracy_start, 1)} → {percent(summary.accuracy_end, 1)}",
-        " · ".join(filter(None, (accuracy_note, best))),
-        accuracy_tone,
-    )
+    curve = selection_curve(records)
+    best = ""
+    if len(curve) == 1:
+        best = f"at step {curve[0].step}"
+    elif curve and summary.best_step != curve[-1].step:
+        best = f"best {percent(summary.accuracy_best, 1)} at step {summary.best_step}"
+    accuracy = _course("Held-out accuracy", [r.accuracy for r in curve], best if curve else "not measured yet", up=True)
     steps = Tile("Steps", f"{summary.steps} of {summary.planned_steps}", f"seed {summary.seed}")
     seconds = Tile("Duration", duration(summary.seconds), "all work in the journal")
     rl = [r for r in records if isinstance(r, StepRecord)]
     if not rl:
         loss = Tile("Training loss", f"{number(summary.loss_start)} → {number(summary.loss_end)}", "nats per token")
         return [accuracy, loss, steps, seconds]
-    wrong_note, wrong_tone = _change(summary.all_wrong_start, summary.all_wrong_end, better_up=False)
+    wrong = all_wrong_curve(records)
+    missing = "" if wrong else "needs a set with several samples"
     attempted = sum(r.rescue.attempted for r in rl)
     replaced = sum(r.replaced for r in rl)
     rollouts = sum(r.completions_initial.total for r in rl)
     return [
         accuracy,
-        Tile(
-            "Held-out all-wrong",
-            f"{percent(summary.all_wrong_start, 1)} → {percent(summary.all_wrong_end, 1)}",
-            wrong_note or "no set with several samples",
-            wrong_tone,
-        ),
+        _course("Held-out all-wrong", [r.all_wrong for r in wrong], missing, up=False),
         Tile("Rescued groups", f"{summary.rescued_groups}", f"of {attempted} all-wrong ones"),
         Tile("Replaced completions", f"{replaced}", f"{percent(replaced / rollouts, 1)} of all" if rollouts else ""),
         Tile("Steps", steps.value, f"{sum(r.updates for r in rl)} updates · {steps.note}"),
@@ -88,8 +87,11 @@ def evaluation_rows(records: Sequence[JournalRecord]) -> list[tuple[str, ...]]:
     rows = []
     for name, curve in evaluation_curves(records).items():
         best = max(curve, key=lambda r: (r.accuracy or 0.0, -r.step))
-        named = (("final", curve[-1]), ("best", best), ("start", curve[0]))
-        rows += [(name, which, *_cells(record)) for which, record in named]
+        roles: dict[int, list[str]] = {}
+        for role, record in (("final", curve[-1]), ("best", best), ("start", curve[0])):
+            roles.setdefault(record.step, []).append(role)
+        by_step = {record.step: record for record in curve}
+        rows += [(name, ", ".join(names), *_cells(by_step[step])) for step, names in roles.items()]
     return rows
 
 

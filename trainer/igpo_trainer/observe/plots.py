@@ -37,7 +37,7 @@ def sections(records: Sequence[JournalRecord]) -> list[Section]:
         ("Learning", [*_mission(rl), *_sft_learning(sft, records)]),
         ("Held-out problems", _held_out(records)),
         ("Rescue", _rescue(rl)),
-        ("Policy update", [*_policy(rl), *_optimizer([*rl, *sft])]),
+        ("Policy update" if rl else "Optimizer", [*_policy(rl), *_optimizer([*rl, *sft])]),
         ("Length and time", [_lengths(rl, data), _truncated(rl), _sft_lengths(sft), _phases([*rl, *sft])]),
     ]
     kept = [(title, [chart for chart in charts if not chart.is_empty]) for title, charts in planned]
@@ -154,11 +154,12 @@ def _rescue(steps: Sequence[StepRecord]) -> list[Chart]:
     return [
         Chart(
             "Rescued groups",
-            "All-wrong groups of each step that were given hints, by result.",
+            "All-wrong groups of each step, by what their rescue came to.",
             [
                 Series("rescued", _points(steps, lambda r: r.rescue.rescued), GREEN),
                 Series("still wrong", _points(steps, lambda r: r.rescue.still_wrong), RED),
             ],
+            Unit.COUNT,
             axis="groups",
             stacked=True,
         ),
@@ -166,6 +167,7 @@ def _rescue(steps: Sequence[StepRecord]) -> list[Chart]:
             "Replaced completions",
             "Wrong rollouts of each step that gave way to verified ones.",
             [Series("replaced", _points(steps, lambda r: r.replaced), TEAL)],
+            Unit.COUNT,
             axis="completions",
             stacked=True,
         ),

@@ -51,7 +51,8 @@ def render(
     start = next((r for r in records if isinstance(r, StartRecord)), None)
     return environment.get_template("report.html.jinja").render(
         summary=summary,
-        verdict=verdict(records, summary),
+        algorithm=start.spec.get("algorithm", "") if start else "",
+        verdict=verdict(records),
         tiles=tiles(records, summary),
         evaluations=evaluation_rows(records),
         sections=[(title, [drawing.draw(chart) for chart in charts]) for title, charts in sections(records)],
