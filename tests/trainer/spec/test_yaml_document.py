@@ -70,6 +70,10 @@ def test_a_value_against_its_tag_is_refused(read, text):
     assert "correct the value or the tag" in refused(read, text)
 
 
+def test_a_number_that_is_not_finite_names_its_line(read):
+    assert refused(read, "a: 1\nb: .nan\n") == ":2: .nan is not a finite number; write one"
+
+
 def test_keys_are_text_as_kubectl_writes_them(read):
     assert read('{yes: 1, 0x10: 2, "017": 3, x: 4}')[0].value == {"true": 1, "16": 2, "017": 3, "x": 4}
 
