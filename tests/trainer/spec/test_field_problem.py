@@ -63,6 +63,10 @@ BAD_SPECS = {
         'run.yaml:7: spec.algorithm "DPO2" is none of IGPO, GRPO, Resample; choose one of them',
     ),
     "an only value": ("sampling: {cache: Dual}\n", 'run.yaml:7: spec.sampling.cache "Dual" is not None; set None'),
+    "an unknown item": (
+        "trackers:\n  - wandb\n  - tensorbord\n",
+        'run.yaml:9: spec.trackers[1] "tensorbord" is none of tensorboard, wandb, mlflow; did you mean tensorboard?',
+    ),
     "text for a number": ('steps: "5"\n', 'run.yaml:7: spec.steps "5" is not a whole number; write a whole number'),
     "a truth for a number": ("seed: yes\n", "run.yaml:7: spec.seed true is not a whole number; write a whole number"),
     "a fraction for a whole number": (
@@ -105,7 +109,8 @@ BAD_SPECS = {
     ),
     "no holdout": (
         "evaluation:\n  datasets: [{source: x}]\n",
-        "run.yaml:8: spec.evaluation.datasets lacks holdout, by which the best checkpoint is chosen; add {source: holdout}",
+        "run.yaml:8: spec.evaluation.datasets lacks holdout, by which the best checkpoint is chosen; "
+        "add {source: holdout}",
     ),
     "selection on a test split": (
         "evaluation: {selectBy: test}\n",
@@ -129,8 +134,8 @@ BAD_SPECS = {
     ),
     "a trace format that cannot be filled": (
         "prompt: {traceFormat: '{body} {solution}'}\n",
-        "run.yaml:7: spec.prompt.traceFormat '{body} {solution}' cannot be filled ('solution'); use {body} and {answer}, "
-        "and double every literal brace",
+        "run.yaml:7: spec.prompt.traceFormat '{body} {solution}' cannot be filled ('solution'); use {body} and "
+        "{answer}, and double every literal brace",
     ),
     "an empty text": (
         "prompt: {traceFormat: ''}\n",
@@ -164,8 +169,8 @@ BAD_BASES = {
     ),
     "prompt and canvas beyond the model": (
         "model: {scratch: {maxPositions: 300}}\ndataset:\n  source: data\n  maxPromptTokens: 45\n",
-        "run.yaml:8: spec.dataset.maxPromptTokens 45 and a canvas of 256 tokens exceed model.scratch.maxPositions 300; "
-        "set dataset.maxPromptTokens to 44 or less",
+        "run.yaml:8: spec.dataset.maxPromptTokens 45 and a canvas of 256 tokens exceed model.scratch.maxPositions "
+        "300; set dataset.maxPromptTokens to 44 or less",
     ),
     "a default prompt beyond the model": (
         "model: {scratch: {maxPositions: 300}}\ndataset: {source: data}\n",

@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igpo_trainer.spec.errors import InvalidRunError
@@ -123,7 +123,8 @@ def test_a_run_and_its_source_share_one_namespace(problems):
         rl("b", from_("LengthAlignedSFT", "a")).replace("name: b", "name: b\n  namespace: z"),
     )
     assert problem == (
-        "run.yaml:19: spec.model.from LengthAlignedSFT/a is in namespace 'x', this run in 'z'; put both into one namespace"
+        "run.yaml:19: spec.model.from LengthAlignedSFT/a is in namespace 'x', this run in 'z'; "
+        "put both into one namespace"
     )
 
 
@@ -151,6 +152,7 @@ def test_sources_come_before_the_runs_that_start_from_them(load):
     assert [document.name for document in dependency_order(documents)] == ["d", "a", "b", "c", "e"]
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.permutations(range(6)), st.lists(st.integers(0, 5), min_size=6, max_size=6))
 def test_any_acyclic_manifest_is_ordered_once_and_independent_runs_keep_their_order(
     tmp_path_factory, positions, choices

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igpo_trainer.spec.errors import InvalidRunError
@@ -196,6 +196,7 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(texts, values, min_size=1, max_size=4))
 def test_what_is_written_is_read_back_as_the_same_value(tmp_path_factory, value):
     path = tmp_path_factory.getbasetemp() / "written.yaml"
