@@ -6,12 +6,12 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from igpo_trainer.loop.folder import write_atomically
+from igpo_trainer.loop.position import Position
 from igpo_trainer.spec.contract import EXIT_FILE_VARIABLE, ExitCode
 from igpo_trainer.spec.errors import RunError
 
@@ -31,15 +31,6 @@ class RankOutcome(BaseModel):
     traceback: list[str] = []
     at: float
     """Seconds since the epoch: the earliest failure is the cause of the others."""
-
-
-@dataclass(slots=True)
-class Position:
-    """How far the run is. The loop keeps it current, so that even a crash can tell."""
-
-    step: int | None = None
-    checkpoint: str | None = None
-    """Folder name of the last complete checkpoint."""
 
 
 def run_and_report(body: Callable[[], object], position: Position | None = None) -> int:

@@ -14,6 +14,7 @@ from igpo_trainer.loop.evaluation import evaluate
 from igpo_trainer.loop.identity import Claim
 from igpo_trainer.loop.interruption import StopRequestedError
 from igpo_trainer.loop.policy import Policy
+from igpo_trainer.loop.position import Position
 from igpo_trainer.loop.ranks import Ranks
 from igpo_trainer.loop.rollouts import RolloutWorker
 from igpo_trainer.loop.stop import StopSignal
@@ -43,6 +44,8 @@ class Session:
     store: CheckpointStore
     claim: Claim | None
     """Ownership of the folder; on the main rank only."""
+    position: Position
+    """How far the run is, for whoever reports its end."""
     update_rows: int
     """Groups (RL) or traces (SFT) in one forward and backward pass."""
     opening: tuple[JournalRecord, ...]
@@ -79,6 +82,7 @@ class Session:
                 self.telemetry.publish(record)
             return None
         self.store.verify(latest.path)
+        self.position.step, self.position.checkpoint = latest.step, latest.path.name
         self.policy.load(latest.path)
         self.telemetry.resumed()
         if self.telemetry.exporter is not None:
@@ -156,6 +160,7 @@ class Session:
             if self.telemetry.exporter is not None:
                 self.telemetry.exporter.checkpoint_failed()
             raise
+        self.position.checkpoint = info.path.name
         self.telemetry.show(record)
         if self.telemetry.exporter is not None:
             self.telemetry.exporter.checkpoint(_status(info))

@@ -12,8 +12,9 @@ from accelerate import Accelerator
 
 from igpo_trainer.loop.batching import rollout_rows, update_rows
 from igpo_trainer.loop.data import RunData, load_data
-from igpo_trainer.loop.identity import Claim, claim, spec_hash
+from igpo_trainer.loop.identity import Claim, claim, document_hash
 from igpo_trainer.loop.policy import Policy
+from igpo_trainer.loop.position import Position
 from igpo_trainer.loop.ranks import Ranks
 from igpo_trainer.loop.rollouts import RolloutWorker
 from igpo_trainer.loop.session import Session
@@ -76,7 +77,9 @@ def source_folder(document: Document, place: RunPlace) -> Path | None:
     )
 
 
-def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSignal) -> Session:
+def open_session(
+    document: Document, place: RunPlace, ranks: Ranks, stop: StopSignal, position: Position
+) -> Session:
     """Build everything. What a person can get wrong is checked before the first weight is read."""
     spec = document.spec
     _refuse_unfinished_features(document)
@@ -84,7 +87,7 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
         began = time.time()
         run_dir = place.run_dir(document.kind, document.name)
         from_folder = source_folder(document, place)
-        digest = spec_hash({**document.raw, "spec": spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)})
+        digest = document_hash(document)
         owner = _claim(document, place, run_dir, digest, ranks)
         loaded = load_model(spec.model, seed=spec.seed, from_folder=from_folder)
         data = load_data(spec, loaded.tokenizer, loaded.max_positions)
@@ -114,6 +117,7 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
             worker=worker,
             store=store,
             claim=owner,
+            position=position,
             update_rows=update_rows(
                 spec.batching.update_groups,
                 policy.denoiser,
@@ -185,6 +189,11 @@ def _policy(spec: Spec, loaded: LoadedModel, data: RunData, accelerator: Acceler
     )
 
 
+def judge_of(spec: Spec) -> Judge:
+    """The judge a run uses; SFT measures correctness only."""
+    return Judge(spec.judge, spec.rewards) if isinstance(spec, IGPOTrainingSpec) else Judge(JudgeSpec())
+
+
 def _worker(
     spec: Spec,
     loaded: LoadedModel,
@@ -195,12 +204,10 @@ def _worker(
     longest: int,
     resources: ExitStack,
 ) -> RolloutWorker:
-    is_rl = isinstance(spec, IGPOTrainingSpec)
-    judge = Judge(spec.judge, spec.rewards) if is_rl else Judge(JudgeSpec())
     return RolloutWorker(
         policy=policy,
         tokenizer=loaded.tokenizer,
-        judge=resources.enter_context(judge),
+        judge=resources.enter_context(judge_of(spec)),
         ranks=ranks,
         rows=rollout_rows(spec.batching.rollout_rows, policy.denoiser, longest, spec.sampling.block_length),
         on_progress=telemetry.progress,

@@ -74,7 +74,7 @@ class SftLoop:
                 time=session.telemetry.step_time(),
             )
         )
-        self.finished = number
+        self.finished = session.position.step = number
         last = number == self.steps
         every = spec.evaluation.every_steps
         if last or (every and number % every == 0):
