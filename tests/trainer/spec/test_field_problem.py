@@ -174,8 +174,8 @@ BAD_BASES = {
     ),
     "a default prompt beyond the model": (
         "model: {scratch: {maxPositions: 300}}\ndataset: {source: data}\n",
-        "run.yaml:6: spec.dataset.maxPromptTokens 600 and a canvas of 256 tokens exceed model.scratch.maxPositions 300; "
-        "set dataset.maxPromptTokens to 44 or less",
+        "run.yaml:6: spec.dataset.maxPromptTokens 600 and a canvas of 256 tokens exceed model.scratch.maxPositions "
+        "300; set dataset.maxPromptTokens to 44 or less",
     ),
     "a canvas beyond the model": (
         "model:\n  scratch:\n    maxPositions: 256\ndataset: {source: data, maxPromptTokens: 64}\n",
