@@ -58,6 +58,15 @@ def test_a_frozen_base_has_the_compute_precision_and_its_adapters_fp32(llada_fol
     assert loaded.lm.get_base_model().model.rotary_emb.inv_freq.dtype == torch.float32
 
 
+def test_an_end_token_that_is_also_padding_is_still_trained(tiny, tmp_path):
+    config = tiny.llada_config | {"pad_token_id": 1}
+    loaded = load_model(spec(tiny.write_folder(tmp_path / "m", config, [tiny.llada_weights()])), seed=0)
+    ids = torch.tensor([[4, 1, 3]])
+    place = torch.tensor([0]), torch.tensor([2])
+    loaded.denoiser()(ids, torch.ones_like(ids), *place, torch.tensor([[5]])).logp_MK.sum().backward()
+    assert bool(loaded.lm.model.embed_tokens.weight.grad[1].any())
+
+
 @pytest.mark.parametrize(("setting", "recomputes"), [("Auto", False), ("Always", True), ("Never", False)])
 def test_small_models_keep_activations_unless_told_otherwise(llada_folder, setting, recomputes):
     loaded = load_model(spec(llada_folder, gradient_checkpointing=setting, lora=LoraSpec(rank=2)), seed=0)
