@@ -103,6 +103,19 @@ def test_adapters_stay_trainable_after_the_reference_was_asked(adapted):
     assert {name for name, weight in adapted.lm.named_parameters() if weight.requires_grad} == trained
 
 
+def test_asking_the_reference_between_forward_and_backward_costs_no_gradient(adapted):
+    denoiser, gradients = adapted.denoiser(), []
+    for ask in (False, True):
+        denoiser.zero_grad()
+        logp = scores(denoiser)
+        if ask:
+            with reference_policy(denoiser), torch.no_grad():
+                scores(denoiser)
+        logp.sum().backward()
+        gradients.append([weight.grad for weight in denoiser.parameters() if weight.requires_grad])
+    assert all(torch.equal(plain, asked) for plain, asked in zip(*gradients, strict=True))
+
+
 def test_a_fully_trained_model_holds_no_reference_policy(tiny):
     with pytest.raises(TypeError, match="keep a frozen copy"), reference_policy(Denoiser(tiny.lm(), tiny.tokens)):
         pass

@@ -55,6 +55,8 @@ def add_lora(lm: LlamaForCausalLM, spec: LoraSpec, *, seed: int) -> PeftModel:
 def reference_policy(denoiser: Denoiser) -> Iterator[Denoiser]:
     """Give the policy the run started from: the same weights with the adapters off. For the KL term.
 
+    Leave it before `backward`: while it lasts, adapters take no gradient.
+
     Raises:
         TypeError: the denoiser has no adapters; full fine-tuning needs a frozen copy instead.
 
