@@ -44,10 +44,8 @@ def read_rows(source: Source) -> Iterator[Mapping[str, object]]:
             f"dataset.source {source.location}: no such folder, and no {known} file; correct the path or give a hub id"
         )
     disable_progress_bars()
-    if is_file:
-        rows = _load_file(path)
-    else:
-        rows = _load_folder(path, source) if path.is_dir() else _load_from_hub(source)
+    local = _load_file(path) if is_file else _load_folder(path, source) if path.is_dir() else None
+    rows = _load_from_hub(source) if local is None else local
     if len(rows) == 0:
         raise InvalidDataError(f"{source.location}: holds no row; give a data set with problems")
     yield from rows
