@@ -94,7 +94,7 @@ def test_order_is_kept_across_workers():
 def test_an_answer_that_hangs_the_verifier_is_unjudged_and_only_that_one():
     tasks = [boxed(r"\frac{2}{4}", "0.5") for _ in range(12)]
     tasks[5] = boxed(HANGS, "5")
-    with Judge(JudgeSpec(deadline_seconds=0.6, processes=1)) as judge:
+    with Judge(JudgeSpec(deadline_seconds=2.0, processes=1)) as judge:
         verdicts = judge.judge(tasks)
         assert judge.restarts == 1
         assert judge.judge(tasks[:3]) == [RIGHT] * 3, "the new worker judges on"
@@ -111,7 +111,7 @@ def test_an_error_in_the_verifier_is_unjudged():
 def test_custom_rewards_that_crash_hang_and_raise_are_told_apart(rewards):
     moods = ["fine", "exit", "fine", "raise", "nan", "text", "fine", "hang", "fine", "exit"]
     name = f"{rewards}:moody"
-    with Judge(JudgeSpec(deadline_seconds=1.0, processes=1), RewardsSpec(custom={name: 0.5})) as judge:
+    with Judge(JudgeSpec(deadline_seconds=2.0, processes=1), RewardsSpec(custom={name: 0.5})) as judge:
         scores = judge.score([boxed("5", "5", prompt=mood) for mood in moods])
         assert judge.counts == {"right": 10, "crash": 2, "deadline": 1, "error": 3}
     reasons = {

@@ -44,28 +44,33 @@ def read_rows(source: Source) -> Iterator[Mapping[str, object]]:
             f"dataset.source {source.location}: no such folder, and no {known} file; correct the path or give a hub id"
         )
     disable_progress_bars()
-    rows = _load(source, path) if is_file or path.is_dir() else _load_from_hub(source)
+    local = _load_file(path) if is_file else _load_folder(path, source) if path.is_dir() else None
+    rows = _load_from_hub(source) if local is None else local
     if len(rows) == 0:
         raise InvalidDataError(f"{source.location}: holds no row; give a data set with problems")
     yield from rows
 
 
-def _load(source: Source, path: Path) -> Dataset:
-    """Load a file or a folder."""
+def _load_file(path: Path) -> Dataset:
     try:
-        if path.is_dir():
-            return _one_split(load_dataset(str(path), name=source.name, split=source.split))
-        if path.stat().st_size == 0:
-            raise InvalidDataError(f"{path}: is empty; give a file with one problem a row")
         return _one_split(load_dataset(_BUILDERS[path.suffix], data_files=str(path), split="train"))
+    except DatasetGenerationError as error:
+        raise _unreadable(path, error) from error
+    except (DatasetsError, ValueError, StopIteration) as error:  # `datasets` ends by StopIteration where no row is
+        raise InvalidDataError(f"{path}: no rows can be read ({_one_line(error)}); correct the file") from error
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {_one_line(error)}; free the disk or try again") from error
+
+
+def _load_folder(path: Path, source: Source) -> Dataset:
+    try:
+        return _one_split(load_dataset(str(path), name=source.name, split=source.split))
     except DatasetGenerationError as error:
         raise _unreadable(path, error) from error
     except (DatasetsError, FileNotFoundError, ValueError) as error:
         raise InvalidRunError(f"dataset.source {path} (split {source.split!r}): {_one_line(error)}") from error
     except OSError as error:
-        raise RunError(
-            f"dataset.source {path} cannot be read: {_one_line(error)}; free the disk or try again"
-        ) from error
+        raise RunError(f"{path} cannot be read: {_one_line(error)}; free the disk or try again") from error
 
 
 def _load_from_hub(source: Source) -> Dataset:
