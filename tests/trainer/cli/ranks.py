@@ -50,10 +50,6 @@ def killed():
     threading.Event().wait(FOREVER)
 
 
-def silent_exit():
-    os._exit(3)
-
-
 def wait_for_stop(stop):
     say("ready")
     while not stop.requested:
@@ -112,11 +108,6 @@ def orphans():
             say("reaped")
             return
         threading.Event().wait(0.01)
-
-
-def unprepared():
-    say("ready")
-    threading.Event().wait(FOREVER)
 
 
 def who():

@@ -91,6 +91,17 @@ def test_a_contract_code_without_a_report_is_a_plain_failure(code):
     assert termination_of(Evidence(1, {}, 1, {0: RankExit(code, 8)})).code == 1
 
 
+def test_a_rank_that_ends_without_a_report_gives_its_own_code():
+    message = termination_of(Evidence(1, {}, 1, {0: RankExit(3, 8)}))
+    assert (message.code, message.reason) == (3, "local rank 0 ended with 3 without a report")
+
+
+def test_a_signal_before_any_rank_can_save_is_told_apart():
+    message = termination_of(Evidence(2, {}, -15, stopped_by=signal.SIGTERM))
+    assert message.code == 128 + signal.SIGTERM
+    assert message.reason.startswith("SIGTERM came before any rank could save")
+
+
 def test_a_rank_killed_after_its_report_of_success_is_a_failure():
     message = termination_of(Evidence(1, ranks(0), 1, {0: RankExit(-signal.SIGSEGV, 8)}))
     assert message.code == 139
