@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,9 +95,19 @@ class Policy:
             )
             return scores
 
-    def synchronise(self, *, last: bool) -> AbstractContextManager[None]:
-        """Context of a micro-batch's forward and backward: all but the last keep their gradients local."""
-        return nullcontext() if last else self.accelerator.no_sync(self.module)
+    @contextmanager
+    def micro_batch(self, *, last: bool) -> Iterator[None]:
+        """Forward and backward of one micro-batch; all but the last keep their gradients local.
+
+        Train mode is on only here: activation recomputation and LoRA dropout (SFT) need it, sampling and scoring must
+        not see it.
+        """
+        with nullcontext() if last else self.accelerator.no_sync(self.module):
+            self.module.train()
+            try:
+                yield
+            finally:
+                self.module.eval()
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of `loss`, already divided by the normaliser of the whole update.

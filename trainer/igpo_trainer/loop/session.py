@@ -168,7 +168,7 @@ class Session:
     def _publish_model(self, name: str) -> None:
         if self.claim is not None:
             self.claim.require_owner()
-        save_model(self.policy.denoiser, self.tokenizer, self.run_dir / name)
+        save_model(self.policy.denoiser.lm, self.tokenizer, self.run_dir / name)
 
     def close(self) -> None:
         """Release workers, sockets and files."""

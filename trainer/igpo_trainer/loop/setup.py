@@ -22,7 +22,7 @@ from igpo_trainer.loop.sft import planned_updates
 from igpo_trainer.loop.stop import StopSignal
 from igpo_trainer.loop.store import CheckpointStore
 from igpo_trainer.loop.telemetry import Telemetry
-from igpo_trainer.models.load import LoadedModel, load_model, recomputes_activations
+from igpo_trainer.models.load import LoadedModel, load_model, wants_recomputation
 from igpo_trainer.observe.console import Mode, Progress
 from igpo_trainer.observe.exporter import Exporter, RunIdentity
 from igpo_trainer.observe.journal import Journal
@@ -122,7 +122,7 @@ def open_session(
                 spec.batching.update_groups,
                 policy.denoiser,
                 longest,
-                recompute=recomputes_activations(spec.model, policy.denoiser.causal_lm),
+                recompute=wants_recomputation(spec.model, policy.denoiser.causal_lm),
             ),
             opening=(_start_record(document, ranks, steps, began), data.record),
             resources=resources.pop_all(),

@@ -94,7 +94,7 @@ class SftLoop:
         work = [(part, 1.0) for part in parts] + [([0], 0.0)] * (count - len(parts))
         total = 0.0
         for index, (part, share) in enumerate(work):
-            with policy.synchronise(last=index == len(work) - 1):
+            with policy.micro_batch(last=index == len(work) - 1):
                 noise = level_B[part], mask_BL[part]
                 batch = corrupt([examples[b] for b in part], noise, canvas, policy.denoiser.tokens)
                 batch = batch.to(policy.accelerator.device)

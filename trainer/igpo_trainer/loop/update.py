@@ -86,7 +86,7 @@ class Updater:
         sums = UpdateSums()
         batches = self._micro_batches(active)
         for index, (part, share) in enumerate(batches):
-            with self.policy.synchronise(last=index == len(batches) - 1):
+            with self.policy.micro_batch(last=index == len(batches) - 1):
                 plan = scorer.plan([s.group for s in part])
                 batch = group_batch(part, plan.weight_RNL)
                 logp_RNL = plan.place(self.policy.score(plan, self.temperature).logp_MK)

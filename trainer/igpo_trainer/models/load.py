@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import torch
 from accelerate.big_modeling import init_empty_weights
 from peft import PeftModel
+from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from igpo_trainer.models.adapt import adapt_to_masked_diffusion
@@ -73,7 +74,7 @@ def load_model(spec: ModelSpec, *, seed: int, from_folder: Path | None = None) -
     for weight in lm.parameters():  # not lm.to(): RoPE's frequencies stay fp32
         weight.data = weight.data.to(stored)
     policy = lm if spec.lora is None else add_lora(lm, spec.lora, seed=seed)
-    if _wants_recomputation(spec, lm):
+    if wants_recomputation(spec, lm):
         recompute_activations(lm)
     return LoadedModel(policy.eval(), tokenizer, tokens, family, spec.precision)
 
@@ -85,7 +86,8 @@ def recompute_activations(lm: LlamaForCausalLM) -> None:
     enable({"use_reentrant": False})
 
 
-def _wants_recomputation(spec: ModelSpec, lm: LlamaForCausalLM) -> bool:
+def wants_recomputation(spec: ModelSpec, lm: nn.Module) -> bool:
+    """Whether the backward pass is to make activations again: as the spec says, or by the model's size."""
     if spec.gradient_checkpointing == "Auto":
         return sum(weight.numel() for weight in lm.parameters()) >= CHECKPOINTING_PARAMETERS
     return spec.gradient_checkpointing == "Always"
