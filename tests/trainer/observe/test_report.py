@@ -114,6 +114,17 @@ def test_a_run_without_evaluation_or_hints_has_a_report(make):
     assert "Held-out accuracy – not measured yet" in plain(page)
 
 
+def test_the_head_says_when_accuracy_fell_stayed_or_was_best_earlier(make):
+    first, best, last = (make.evaluation(step, accuracy=a) for step, a in ((0, 0.5), (10, 0.625), (20, 0.25)))
+    text = plain(render([make.start(), first, best, last, make.step(20)], []))
+    assert "fell from 50.0 % to 25.0 %" in text
+    assert "50.0 → 25.0 % -25.0 points · best 62.5 % at step 10" in text
+    same = plain(render([make.start(), first, make.evaluation(20, accuracy=0.5), make.step(20)], []))
+    assert "stayed from 50.0 % to 50.0 %" not in same
+    assert "stayed at 50.0 %" in same
+    assert "50.0 → 50.0 % no change" in same
+
+
 def test_an_sft_report_has_loss_accuracy_and_length(tmp_path, make):
     records = make.sft_records()
     make.write_run(tmp_path, records)
@@ -139,12 +150,12 @@ def test_a_long_run_is_thinned_to_means_and_says_so(make):
 
 
 def test_settings_and_identity_are_listed(run_dir):
-    (run_dir / "run.json").write_text(json.dumps({"uid": "u-1", "attempt": 2, "spec": {"hidden": "once"}}))
+    (run_dir / "run.json").write_text(json.dumps({"uid": "u-1", "attempt": 2, "spec": {"shown": "only-once"}}))
     text = plain(write_report(run_dir).read_text())
     assert "hints.injectionRatio.max 0.6" in text
     assert "uid u-1" in text
     assert "attempt 2" in text
-    assert "hidden" not in text
+    assert "only-once" not in text
 
 
 def test_a_broken_run_json_is_named(run_dir):
@@ -177,5 +188,5 @@ def test_samples_are_picked_from_the_whole_run_replaced_ones_first(make):
         for sample in range(8)
     ]
     picked = pick_samples(many)
-    assert [step for step, _ in picked] == [1, 6, 10, 15, 20] or [step for step, _ in picked][::4] == [1, 20]
+    assert [step for step, _ in picked] == [1, 6, 11, 15, 20]
     assert all(len(group) == 6 and group[0].sample == 5 for _, group in picked)

@@ -28,15 +28,13 @@ def verdict(records: Sequence[JournalRecord]) -> str:
     last = curve[-1]
     if len(curve) == 1:
         return f"Accuracy on {last.problems} held-out problems is {percent(last.accuracy, 1)} at step {last.step}."
+    start, end = percent(curve[0].accuracy, 1), percent(last.accuracy, 1)
     gain = (last.accuracy or 0.0) - (curve[0].accuracy or 0.0)
-    verb = "rose" if gain > 0 else "fell" if gain < 0 else "stayed"
+    course = f"{'rose' if gain > 0 else 'fell'} from {start} to {end}" if start != end else f"stayed at {end}"
     interval = ""
     if last.interval_low is not None and last.interval_high is not None:
         interval = f" (95 % interval {100 * last.interval_low:.1f}–{percent(last.interval_high, 1)})"
-    text = (
-        f"Accuracy on {last.problems} held-out problems {verb} from {percent(curve[0].accuracy, 1)} "
-        f"to {percent(last.accuracy, 1)}{interval} in {last.step} steps."
-    )
+    text = f"Accuracy on {last.problems} held-out problems {course}{interval} in {last.step} steps."
     return text.replace(" %", "\u00a0%")
 
 
