@@ -56,7 +56,7 @@ def tiles(records: Sequence[JournalRecord], summary: Summary) -> list[Tile]:
     best = ""
     if len(curve) == 1:
         best = f"at step {curve[0].step}"
-    elif curve and summary.best_step != curve[-1].step:
+    elif curve and summary.best_step not in (None, curve[-1].step):
         best = f"best {percent(summary.accuracy_best, 1)} at step {summary.best_step}"
     accuracy = _course("Held-out accuracy", [r.accuracy for r in curve], best if curve else "not measured yet", up=True)
     steps = Tile("Steps", f"{summary.steps} of {summary.planned_steps}", f"seed {summary.seed}")
