@@ -28,15 +28,13 @@ def verdict(records: Sequence[JournalRecord]) -> str:
     last = curve[-1]
     if len(curve) == 1:
         return f"Accuracy on {last.problems} held-out problems is {percent(last.accuracy, 1)} at step {last.step}."
+    start, end = percent(curve[0].accuracy, 1), percent(last.accuracy, 1)
     gain = (last.accuracy or 0.0) - (curve[0].accuracy or 0.0)
-    verb = "rose" if gain > 0 else "fell" if gain < 0 else "stayed"
+    course = f"{'rose' if gain > 0 else 'fell'} from {start} to {end}" if start != end else f"stayed at {end}"
     interval = ""
     if last.interval_low is not None and last.interval_high is not None:
         interval = f" (95 % interval {100 * last.interval_low:.1f}–{percent(last.interval_high, 1)})"
-    text = (
-        f"Accuracy on {last.problems} held-out problems {verb} from {percent(curve[0].accuracy, 1)} "
-        f"to {percent(last.accuracy, 1)}{interval} in {last.step} steps."
-    )
+    text = f"Accuracy on {last.problems} held-out problems {course}{interval} in {last.step} steps."
     return text.replace(" %", "\u00a0%")
 
 
@@ -58,7 +56,7 @@ def tiles(records: Sequence[JournalRecord], summary: Summary) -> list[Tile]:
     best = ""
     if len(curve) == 1:
         best = f"at step {curve[0].step}"
-    elif curve and summary.best_step != curve[-1].step:
+    elif curve and summary.best_step not in (None, curve[-1].step):
         best = f"best {percent(summary.accuracy_best, 1)} at step {summary.best_step}"
     accuracy = _course("Held-out accuracy", [r.accuracy for r in curve], best if curve else "not measured yet", up=True)
     steps = Tile("Steps", f"{summary.steps} of {summary.planned_steps}", f"seed {summary.seed}")

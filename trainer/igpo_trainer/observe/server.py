@@ -94,7 +94,9 @@ class MetricsServer:
         self._server = _listen(registry, status, address, port, next_free=next_free)
         self.address = address
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="igpo-metrics", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="igpo-metrics", daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
@@ -125,4 +127,5 @@ def _listen(
         if candidate != port:
             logger.warning("port %d is taken; /metrics is on port %d", port, server.server_address[1])
         return server
-    raise RunError(f"/metrics cannot listen on {address}:{port} to {last}: taken; free the port or set another")
+    upto = f" to {last}" if last > port else ""
+    raise RunError(f"/metrics cannot listen on {address}:{port}{upto}: taken; free the port or set another")
