@@ -47,9 +47,13 @@ def one_completion_at_a_time(denoiser, made, temperature=T, padding=3):
             row = [tokens.pad_id] * padding + list(group.prompt_ids) + [tokens.mask_id] * L
             attention = torch.tensor([[0] * padding + [1] * (len(row) - padding)])
             positions = (attention.cumsum(-1) - 1).clamp(min=0)
-            logits = denoiser.lm(
-                input_ids=torch.tensor([row]), attention_mask=attention, position_ids=positions, use_cache=False
-            ).logits[0, -L:].clone()
+            logits = (
+                denoiser.lm(
+                    input_ids=torch.tensor([row]), attention_mask=attention, position_ids=positions, use_cache=False
+                )
+                .logits[0, -L:]
+                .clone()
+            )
             logits[:, list(tokens.banned_ids)] = -torch.inf
             logp = torch.log_softmax(logits / temperature, dim=-1)
             rows.append(torch.stack([logp[k, ids[k]] if k < length else logp.new_zeros(()) for k in range(L)]))
@@ -154,7 +158,12 @@ def test_elbo_weights_are_unbiased_so_that_their_mean_over_masks_is_1_eq_1():
     group = GroupTokens((5,), ((7,) * L,), (L,), NoiseKey(0, "scoring", 0, 0, 0))
     weights = torch.stack(
         [
-            plan_scoring([GroupTokens(group.prompt_ids, group.completions, group.lengths, NoiseKey(s, "scoring", 0, 0, 0))], "ELBO", 8, denoiser.tokens).weight_RNL
+            plan_scoring(
+                [GroupTokens(group.prompt_ids, group.completions, group.lengths, NoiseKey(s, "scoring", 0, 0, 0))],
+                "ELBO",
+                8,
+                denoiser.tokens,
+            ).weight_RNL
             for s in range(400)
         ]
     )

@@ -34,7 +34,10 @@ def encode_words() -> Callable[..., EncodedProblem]:
 def rollout() -> Callable[..., Rollout]:
     def make(outcome: Outcome, reward: float | None = None, **values: object) -> Rollout:
         earned = {Outcome.RIGHT: 1.0, Outcome.WRONG: 0.0, Outcome.UNJUDGED: None}[outcome]
-        return Rollout(**{"ids": (1, 2, 0), "length": 3, "outcome": outcome, "reward": reward if reward is not None else earned} | values)
+        return Rollout(
+            **{"ids": (1, 2, 0), "length": 3, "outcome": outcome, "reward": reward if reward is not None else earned}
+            | values
+        )
 
     return make
 

@@ -20,7 +20,14 @@ def numbers_a_reader_sees(encoded, visible):
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1,000", 1000), ("1000.0", 1000), ("-7", 7), ("$3.50", Fraction(7, 2)), ("7/8", Fraction(7, 8)), (r"\frac{7}{8}", Fraction(7, 8))],
+    [
+        ("1,000", 1000),
+        ("1000.0", 1000),
+        ("-7", 7),
+        ("$3.50", Fraction(7, 2)),
+        ("7/8", Fraction(7, 8)),
+        (r"\frac{7}{8}", Fraction(7, 8)),
+    ],
 )
 def test_numbers_are_read_by_value(text, value):
     assert numeric_value(text) == value

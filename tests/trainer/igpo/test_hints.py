@@ -53,7 +53,9 @@ def test_a_trace_that_is_only_its_answer_gives_an_empty_hint(encode_words):
 def test_the_statement_rule_shows_the_answer_inside_the_reasoning(encode_words):
     encoded = encode_words(r"4 + 3 = 7 \boxed{ 7 }", "7")
     everything = InjectionRatio(min=1, max=1)
-    narrow = build_hint(encoded, 24, HintsSpec(injection_ratio=everything, exclude_answer="Statement"), random.Random(0))
+    narrow = build_hint(
+        encoded, 24, HintsSpec(injection_ratio=everything, exclude_answer="Statement"), random.Random(0)
+    )
     wide = build_hint(encoded, 24, HintsSpec(injection_ratio=everything), random.Random(0))
     assert set(narrow.tokens) == {0, 1, 2, 3, 4}
     assert set(wide.tokens) == {0, 1, 2, 3}

@@ -23,10 +23,14 @@ def random_batch(seed, n=5, samples=1, unjudged=()):
     inside_NL = torch.arange(L)[None] < length_N[:, None]
     hint_NL = inside_NL & (torch.rand(n, L, generator=g) < 0.4)
     filtered_NL = hint_NL & (torch.rand(n, L, generator=g) < 0.5)
-    weight_RNL = torch.rand(samples, n, L, generator=g, dtype=torch.float64) if samples > 1 else torch.ones(1, n, L).double()
+    weight_RNL = (
+        torch.rand(samples, n, L, generator=g, dtype=torch.float64) if samples > 1 else torch.ones(1, n, L).double()
+    )
     old = -draw(samples, n, L).abs()
     judged_N = torch.tensor([i not in unjudged for i in range(n)])
-    batch = GroupBatch(old, old + 0.3 * draw(samples, n, L), weight_RNL, inside_NL & ~filtered_NL, hint_NL, length_N, draw(n), judged_N)
+    batch = GroupBatch(
+        old, old + 0.3 * draw(samples, n, L), weight_RNL, inside_NL & ~filtered_NL, hint_NL, length_N, draw(n), judged_N
+    )
     return (old + 0.2 * draw(samples, n, L)).requires_grad_(), batch
 
 
@@ -39,7 +43,11 @@ def plain_loss(logp, batch, s):
             continue
         size, a = float(batch.length_N[i]), float(batch.advantage_N[i])
         kept = [k for k in range(int(size)) if batch.kept_NL[i, k]]
-        delta = {k: sum(float(batch.weight_RNL[r, i, k] * (logp[r, i, k] - batch.old_RNL[r, i, k])) for r in range(samples)) / samples for k in kept}
+        delta = {
+            k: sum(float(batch.weight_RNL[r, i, k] * (logp[r, i, k] - batch.old_RNL[r, i, k])) for r in range(samples))
+            / samples
+            for k in kept
+        }
         kl = 0.0
         for k in kept:
             for r in range(samples):
@@ -63,10 +71,14 @@ def plain_loss(logp, batch, s):
     samples=st.sampled_from([1, 3]),
     unjudged=st.sets(st.integers(0, 4), max_size=2),
 )
-def test_the_loss_equals_eq_3_and_5_written_as_loops_with_unequal_lengths(seed, ratio, normalization, samples, unjudged):
+def test_the_loss_equals_eq_3_and_5_written_as_loops_with_unequal_lengths(
+    seed, ratio, normalization, samples, unjudged
+):
     logp, batch = random_batch(seed, samples=samples, unjudged=unjudged)
     s = spec(ratio=ratio, normalization=normalization)
-    assert float(objective(logp.detach(), batch, s).loss) == pytest.approx(plain_loss(logp.detach(), batch, s), abs=1e-12)
+    assert float(objective(logp.detach(), batch, s).loss) == pytest.approx(
+        plain_loss(logp.detach(), batch, s), abs=1e-12
+    )
 
 
 @BOTH_RATIOS

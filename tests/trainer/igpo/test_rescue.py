@@ -36,7 +36,14 @@ def test_a_rescue_is_triggered_only_when_every_rollout_is_judged_and_none_right(
 
 @pytest.mark.parametrize(
     ("outcomes", "composition"),
-    [("ww", "all_wrong"), ("rr", "all_correct"), ("rw", "mixed"), ("wu", "undecided"), ("ru", "undecided"), ("rwu", "mixed")],
+    [
+        ("ww", "all_wrong"),
+        ("rr", "all_correct"),
+        ("rw", "mixed"),
+        ("wu", "undecided"),
+        ("ru", "undecided"),
+        ("rwu", "mixed"),
+    ],
 )
 def test_groups_are_named_by_their_verdicts(outcomes, composition):
     names = {"w": Outcome.WRONG, "r": Outcome.RIGHT, "u": Outcome.UNJUDGED}

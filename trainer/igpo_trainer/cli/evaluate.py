@@ -16,7 +16,9 @@ def evaluate(
         Path | None, typer.Option(help="Model folder; default: best/ or final/ of the run in the runs folder.")
     ] = None,
     runs: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
-    samples: Annotated[int | None, typer.Option(min=1, help="Completions per problem; default: as in the manifest.")] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Completions per problem; default: as in the manifest.")
+    ] = None,
     temperature: Annotated[float | None, typer.Option(min=0.0, help="Default: as in the manifest.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print records as JSON lines instead of a table.")] = False,
 ) -> None:

@@ -1,6 +1,7 @@
 """`igpo`: the command line. Errors of ours are one line on stderr and the contract's exit code, never a traceback."""
 
 import sys
+
 import typer
 
 from igpo_trainer import __version__

@@ -17,13 +17,20 @@ GRACE_SECONDS = 600.0
 
 def run(
     file: Annotated[Path, typer.Option("--file", "-f", help="Manifest with one or more runs.")],
-    runs: Annotated[Path, typer.Option(help="Folder of all runs; this one goes to <runs>/<kind>/<name>/.")] = Path("runs"),
+    runs: Annotated[Path, typer.Option(help="Folder of all runs; this one goes to <runs>/<kind>/<name>/.")] = Path(
+        "runs"
+    ),
     processes: Annotated[
         int | None,
-        typer.Option(min=1, help="Training processes. Default: workers.replicas × gpusPerWorker as far as there are GPUs."),
+        typer.Option(
+            min=1, help="Training processes. Default: workers.replicas × gpusPerWorker as far as there are GPUs."
+        ),
     ] = None,
     metrics_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port of /metrics and /status on this machine; the next free one is taken.")
+        int,
+        typer.Option(
+            min=0, max=65535, help="Port of /metrics and /status on this machine; the next free one is taken."
+        ),
     ] = METRICS_PORT,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only errors and the result.")] = False,
 ) -> None:
@@ -51,8 +58,8 @@ def run(
 
 def result_line(document: Document, run_dir: Path) -> str:
     """What a run achieved, in one line."""
-    from igpo_trainer.observe.summary import summarise
     from igpo_trainer.observe.journal import read_metrics
+    from igpo_trainer.observe.summary import summarise
 
     summary = summarise(read_metrics(run_dir))
     parts = [f"{document}: {summary.steps} steps in {summary.seconds:.0f} s"]
@@ -87,7 +94,10 @@ def _processes(document: Document, asked: int | None) -> tuple[int, str]:
     if wanted == 1 or gpus >= wanted:
         return wanted, ""
     count = max(1, gpus)
-    return count, f"asks for {wanted} processes, this machine has {gpus} GPUs: runs in {count} (--processes sets another number)"
+    return (
+        count,
+        f"asks for {wanted} processes, this machine has {gpus} GPUs: runs in {count} (--processes sets another number)",
+    )
 
 
 def _train_here(document: Document, runs: Path, metrics_port: int, *, quiet: bool) -> None:

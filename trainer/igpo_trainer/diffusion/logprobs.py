@@ -56,7 +56,9 @@ class ScoringPlan:
         return flat.index_put((self.slots_MK[wanted_MK],), score_MK[wanted_MK]).view(self.weight_RNL.shape)
 
 
-def plan_scoring(groups: Sequence[GroupTokens], estimator: Estimator, samples: int, tokens: SpecialTokens) -> ScoringPlan:
+def plan_scoring(
+    groups: Sequence[GroupTokens], estimator: Estimator, samples: int, tokens: SpecialTokens
+) -> ScoringPlan:
     """What to score for `groups`, which must have equally many completions of one canvas length.
 
     MeanField (d1, paper §4.1): one fully masked canvas per *prompt*; its positions are scored for all G completions,
@@ -80,9 +82,7 @@ def _mean_field(groups: Sequence[GroupTokens], tokens: SpecialTokens) -> Scoring
             row_M.append(p)
             column_M.append(prompt_width + k)
             token_MK.append([ids[k] for ids in group.completions])
-            slot_MK.append(
-                [(p * size + g) * canvas_length + k if k < group.lengths[g] else -1 for g in range(size)]
-            )
+            slot_MK.append([(p * size + g) * canvas_length + k if k < group.lengths[g] else -1 for g in range(size)])
         for g, length in enumerate(group.lengths):
             weight[0, p * size + g, :length] = 1.0
     return _assemble(rows, tokens, row_M, column_M, token_MK, slot_MK, weight)
@@ -100,7 +100,9 @@ def _random_masks(
             for g, (ids, length) in enumerate(zip(group.completions, group.lengths, strict=True)):
                 level, hidden = _hidden_positions(replace(group.key, sample=g), r, samples, canvas_length)
                 row = len(rows)
-                rows.append((*group.prompt_ids, *(tokens.mask_id if h else i for i, h in zip(ids, hidden, strict=True))))
+                rows.append(
+                    (*group.prompt_ids, *(tokens.mask_id if h else i for i, h in zip(ids, hidden, strict=True)))
+                )
                 scored = [k for k in range(length) if hidden[k]]
                 n = p * size + g
                 for k in scored:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Literal, TypeAlias
 
-from igpo_trainer.data.problem import EncodedProblem
 from igpo_trainer.boxed import boxes
+from igpo_trainer.data.problem import EncodedProblem
 
 Span: TypeAlias = tuple[int, int]
 

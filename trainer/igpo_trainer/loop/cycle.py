@@ -79,9 +79,7 @@ class CycleScorer:
             scored.append(self._filtered(group, old_RNL[:, part].clone(), reference_RGL, entropy_NL[part]))
         return scored
 
-    def _filtered(
-        self, group: Group, old_RGL: Tensor, reference_RGL: Tensor | None, entropy_GL: Tensor
-    ) -> ScoredGroup:
+    def _filtered(self, group: Group, old_RGL: Tensor, reference_RGL: Tensor | None, entropy_GL: Tensor) -> ScoredGroup:
         kept_GL = torch.zeros(entropy_GL.shape, dtype=torch.bool)
         hint_entropies: list[float] = []
         generated_entropies: list[float] = []

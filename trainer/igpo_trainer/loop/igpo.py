@@ -135,7 +135,9 @@ class IGPOLoop:
         final = [s.group for s in scored]
         rollouts = rollouts_of(groups)
         hints = [entropy for s in scored for entropy in s.entropy_hint]
-        kept = sum(int(s.kept_GL[g, i]) for s in scored for g, r in enumerate(s.group.rollouts) for i in r.hint_positions)
+        kept = sum(
+            int(s.kept_GL[g, i]) for s in scored for g, r in enumerate(s.group.rollouts) for i in r.hint_positions
+        )
         eos_id = self.session.policy.denoiser.tokens.eos_id
         return StepRecord(
             step=number,
@@ -170,7 +172,10 @@ def _with_updates(cycle: OpenCycle, spent: StepTime) -> StepRecord:
     sums = [r.sums for r in results]
 
     def split(name: str) -> Split:
-        return Split(hint=_mean(sums, f"{name}_hint", "positions_hint"), generated=_mean(sums, f"{name}_generated", "positions_generated"))
+        return Split(
+            hint=_mean(sums, f"{name}_hint", "positions_hint"),
+            generated=_mean(sums, f"{name}_generated", "positions_generated"),
+        )
 
     return cycle.draft.model_copy(
         update={

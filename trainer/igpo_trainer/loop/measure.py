@@ -25,9 +25,7 @@ from igpo_trainer.spec.errors import InvalidRunError
 from igpo_trainer.spec.model import ModelSpec
 
 
-def measure(
-    document: Document, runs: Path, model: Path | None, change: Mapping[str, Any]
-) -> list[EvaluationRecord]:
+def measure(document: Document, runs: Path, model: Path | None, change: Mapping[str, Any]) -> list[EvaluationRecord]:
     """Measure a model folder on the evaluation sets of `document`, each with `change` applied.
 
     Raises InvalidRunError when there is no model to measure.

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from igpo_trainer.data.problem import EncodedProblem
 from igpo_trainer.loop.data import RunData
 from igpo_trainer.loop.evaluation import evaluate
 from igpo_trainer.loop.identity import Claim
@@ -21,7 +20,15 @@ from igpo_trainer.loop.stop import StopSignal
 from igpo_trainer.loop.store import CheckpointInfo, CheckpointStore, checkpoint_name
 from igpo_trainer.loop.telemetry import Telemetry
 from igpo_trainer.models.save import save_model
-from igpo_trainer.observe.records import CheckpointRecord, EndRecord, EvaluationRecord, JournalRecord, Phase, State, Time
+from igpo_trainer.observe.records import (
+    CheckpointRecord,
+    EndRecord,
+    EvaluationRecord,
+    JournalRecord,
+    Phase,
+    State,
+    Time,
+)
 from igpo_trainer.spec.contract import BEST_DIR, FINAL_DIR, CheckpointStatus
 from igpo_trainer.spec.document import Spec
 from igpo_trainer.spec.errors import RunError
@@ -95,16 +102,12 @@ class Session:
         for measured in sets:
             with self.phase(Phase.EVALUATE):
                 problems = self.data.measured(measured)
-                record = evaluate(
-                    self.worker, problems, measured, self.spec.sampling, step=step, seed=self.spec.seed
-                )
+                record = evaluate(self.worker, problems, measured, self.spec.sampling, step=step, seed=self.spec.seed)
             self.telemetry.publish(record)
             records.append(record)
         return records
 
-    def save(
-        self, step: int, write_more: Callable[[Path], None] = lambda _: None, *, scheduled: bool = True
-    ) -> None:
+    def save(self, step: int, write_more: Callable[[Path], None] = lambda _: None, *, scheduled: bool = True) -> None:
         """Publish a checkpoint of the state after `step`. All ranks wait until it is on the disk.
 
         One that is not `scheduled` (the run was told to stop) leaves no line in the journal, which stays the same as
@@ -178,9 +181,7 @@ class Session:
 def _held_out_accuracy(records: Sequence[object], step: int) -> float | None:
     """Accuracy on the held-out problems measured at `step`; greedy, as configured first."""
     scores = [
-        r.accuracy
-        for r in records
-        if isinstance(r, EvaluationRecord) and r.step == step and r.dataset == HOLDOUT
+        r.accuracy for r in records if isinstance(r, EvaluationRecord) and r.step == step and r.dataset == HOLDOUT
     ]
     return scores[0] if scores else None
 

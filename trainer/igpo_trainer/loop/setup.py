@@ -77,9 +77,7 @@ def source_folder(document: Document, place: RunPlace) -> Path | None:
     )
 
 
-def open_session(
-    document: Document, place: RunPlace, ranks: Ranks, stop: StopSignal, position: Position
-) -> Session:
+def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSignal, position: Position) -> Session:
     """Build everything. What a person can get wrong is checked before the first weight is read."""
     spec = document.spec
     _refuse_unfinished_features(document)
@@ -91,7 +89,9 @@ def open_session(
         owner = _claim(document, place, run_dir, digest, ranks)
         loaded = load_model(spec.model, seed=spec.seed, from_folder=from_folder)
         data = load_data(spec, loaded.tokenizer, loaded.max_positions)
-        accelerator = Accelerator(cpu=not torch.cuda.is_available(), log_with=list(spec.trackers) or None, project_dir=run_dir)
+        accelerator = Accelerator(
+            cpu=not torch.cuda.is_available(), log_with=list(spec.trackers) or None, project_dir=run_dir
+        )
         policy = _policy(spec, loaded, data, accelerator)
         steps = planned_steps(spec, data)
         telemetry = _telemetry(document, place, digest, owner, ranks, steps, accelerator, resources)
@@ -234,7 +234,8 @@ def _telemetry(
             kind=document.kind,
             name=document.name,
             algorithm=spec.algorithm if is_rl else "SFT",
-            model=spec.model.source or ("scratch" if spec.model.scratch else str(spec.model.from_ and spec.model.from_.name)),
+            model=spec.model.source
+            or ("scratch" if spec.model.scratch else str(spec.model.from_ and spec.model.from_.name)),
             dataset=spec.dataset.source,
             seed=spec.seed,
             spec_hash=digest[:12],

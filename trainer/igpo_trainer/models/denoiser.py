@@ -41,7 +41,7 @@ class Denoiser(nn.Module):
         if getattr(self.causal_lm.config, "is_causal", True):
             raise ValueError("a denoiser attends in both directions; set is_causal=False in the model's config")
 
-    def forward(  # noqa: PLR0917 - DDP and callers pass by position
+    def forward(
         self,
         ids_BS: Tensor,
         attention_BS: Tensor,

@@ -36,7 +36,9 @@ def canvas_of(encoded: EncodedProblem, canvas_length: int, eos_id: int) -> list[
     """
     tail = canvas_length - len(encoded.trace_ids)
     if tail < 1:
-        raise ValueError(f"a trace of {len(encoded.trace_ids)} tokens leaves no end token on a canvas of {canvas_length}")
+        raise ValueError(
+            f"a trace of {len(encoded.trace_ids)} tokens leaves no end token on a canvas of {canvas_length}"
+        )
     return [*encoded.trace_ids, *[eos_id] * tail]
 
 
