@@ -73,7 +73,9 @@ def test_the_shared_forward_gives_the_gradient_of_one_forward_per_completion():
         gradients.append({name: p.grad for name, p in denoiser.named_parameters()})
     assert gradients[0]
     for name, gradient in gradients[0].items():
-        torch.testing.assert_close(gradient, gradients[1][name], rtol=0, atol=1e-6, msg=name)
+        # Relative to the largest entry: transformers computes norms and rotary angles in fp32 even in an fp64 model.
+        scale = gradients[1][name].abs().max()
+        torch.testing.assert_close(gradient / scale, gradients[1][name] / scale, rtol=0, atol=1e-6, msg=name)
 
 
 def test_the_ratio_is_1_against_an_independent_old_policy_in_fp32():

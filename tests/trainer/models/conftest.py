@@ -1,10 +1,13 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from igpo_trainer.models.tokens import SpecialTokens
 
 WIDTH, HEADS, KEY_HEADS, LAYERS, MLP, ROWS = 32, 4, 2, 2, 48, 40
 WORDS = [f"w{number}" for number in range(ROWS - 6)]  # 2 rows of padding vocabulary after the 4 special tokens
@@ -121,7 +124,7 @@ def llada_weights(seed=0, dtype=torch.float32):
     named = {f"blocks.{layer}.{name}": shape for layer in range(LAYERS) for name, shape in shapes.items()} | outer
     return {
         f"model.transformer.{name}.weight": (
-            (1.0 if len(shape) == 1 else 0.0) + 0.3 * torch.randn(shape, generator=stream)
+            (1.0 if len(shape) == 1 else 0.0) + 0.15 * torch.randn(shape, generator=stream)
         ).to(dtype)
         for name, shape in named.items()
     }
@@ -142,6 +145,24 @@ def write_folder(folder, config, shards, mask=None):
         weight_map.update(dict.fromkeys(shard, file))
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """What the tests of this folder build small models and checkpoints from."""
+    return SimpleNamespace(
+        rows=ROWS,
+        layers=LAYERS,
+        heads=HEADS,
+        key_heads=KEY_HEADS,
+        tokens=SpecialTokens(mask_id=3, eos_id=1, pad_id=2, banned_ids=(3, ROWS - 2, ROWS - 1)),
+        tokenizer=make_tokenizer,
+        config=make_config,
+        lm=make_lm,
+        llada_config=LLADA_CONFIG,
+        llada_weights=llada_weights,
+        write_folder=write_folder,
+    )
 
 
 @pytest.fixture

@@ -222,7 +222,7 @@ def samples():
             reward=1.0, verdict="right", original="12+7=17; 17-4=13; \\boxed{13}",
         ),
         SampleRecord(
-            step=40, problem="cd34", sample=0, prompt="A train has 5 cars with 12 seats each. 9 are taken. How many are free?",
+            step=40, problem="cd34", sample=0, prompt="A train has 5 cars of 12 seats. 9 are taken. How many are free?",
             reference="5*12=60; 60-9=51; \\boxed{51}", answer="51", difficulty="2 steps",
             pieces=(Piece(text="5*12=60; 60-9=51; \\boxed{51}", kind=TextKind.GENERATED),), reward=1.0, verdict="right",
         ),

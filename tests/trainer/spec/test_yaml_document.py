@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igpo_trainer.spec.errors import InvalidRunError
@@ -68,6 +68,10 @@ def test_any_other_tag_is_refused(read, text):
 def test_a_value_against_its_tag_is_refused(read, text):
     assert ":1: " in refused(read, text)
     assert "correct the value or the tag" in refused(read, text)
+
+
+def test_a_number_that_is_not_finite_names_its_line(read):
+    assert refused(read, "a: 1\nb: .nan\n") == ":2: .nan is not a finite number; write one"
 
 
 def test_keys_are_text_as_kubectl_writes_them(read):
@@ -192,6 +196,7 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(texts, values, min_size=1, max_size=4))
 def test_what_is_written_is_read_back_as_the_same_value(tmp_path_factory, value):
     path = tmp_path_factory.getbasetemp() / "written.yaml"

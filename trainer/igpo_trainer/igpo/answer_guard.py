@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Literal, TypeAlias
 
 from igpo_trainer.data.problem import EncodedProblem
-from igpo_trainer.rewards.boxed import boxes
+from igpo_trainer.boxed import boxes
 
 Span: TypeAlias = tuple[int, int]
 

@@ -48,7 +48,7 @@ class Collector:
 
         Raises RunError (exit 1, retried) when more than 20 % of the rollouts have no verdict.
         """
-        rows = prompts_of_cycle(self.spec.seed, cycle, len(self.problems), self.spec.prompts_per_step)
+        rows = prompts_of_cycle(self.spec.seed, cycle - 1, len(self.problems), self.spec.prompts_per_step)
         size = self.spec.group_size
         judged = self.worker.run(
             [

@@ -11,7 +11,7 @@ from igpo_trainer.diffusion.noise import NoiseKey
 from igpo_trainer.igpo.rollout import Rollout
 from igpo_trainer.loop.rollouts import RolloutRequest, RolloutWorker
 from igpo_trainer.observe.records import EvaluationRecord, Time
-from igpo_trainer.rewards.boxed import last_boxed
+from igpo_trainer.boxed import last_boxed
 from igpo_trainer.rewards.verdict import Outcome
 from igpo_trainer.spec.run import EvaluationSet
 from igpo_trainer.spec.sampling import SamplingSpec

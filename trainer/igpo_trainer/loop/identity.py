@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from igpo_trainer.loop.folder import write_atomically
-from igpo_trainer.spec.contract import RUN_FILE
+from igpo_trainer.spec.contract import API_VERSION, RUN_FILE
+from igpo_trainer.spec.document import Document
 from igpo_trainer.spec.errors import InterruptedRunError, InvalidRunError
 
 MUTABLE_FIELDS: Final = frozenset(
@@ -71,13 +72,7 @@ def claim(
     path = run_dir / RUN_FILE
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        earlier = _read(path)
-        if earlier is not None and earlier.spec_hash != spec_hash:
-            raise InvalidRunError(
-                f"{run_dir}: the volume holds another run, {earlier.kind}/{earlier.name} with spec hash "
-                f"{earlier.spec_hash[:12]}, not {kind}/{name} with {spec_hash[:12]}; "
-                "give this run another name, storage.subPath or folder, or move the old one away"
-            )
+        earlier = require_same_run(run_dir, spec_hash, kind, name)
         identity = RunIdentity(
             run_id=run_id or (earlier.run_id if earlier else os.urandom(8).hex()),
             spec_hash=spec_hash,
@@ -94,6 +89,24 @@ def claim(
             "make it writable for them, e.g. with securityContext.fsGroup"
         ) from error
     return Claim(path, identity, resumed=earlier is not None)
+
+
+def require_same_run(run_dir: Path, spec_hash: str, kind: str, name: str) -> RunIdentity | None:
+    """The identity of the run in a folder; None when there is none. Raises InvalidRunError for another spec."""
+    earlier = _read(run_dir / RUN_FILE)
+    if earlier is not None and earlier.spec_hash != spec_hash:
+        raise InvalidRunError(
+            f"{run_dir}: the volume holds another run, {earlier.kind}/{earlier.name} with spec hash "
+            f"{earlier.spec_hash[:12]}, not {kind}/{name} with {spec_hash[:12]}; "
+            "give this run another name, storage.subPath or folder, or move the old one away"
+        )
+    return earlier
+
+
+def document_hash(document: Document) -> str:
+    """spec_hash of a checked document, with defaults left out."""
+    spec = document.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return spec_hash({"apiVersion": API_VERSION, "kind": document.kind, "spec": spec})
 
 
 def spec_hash(document: Mapping[str, Any]) -> str:

@@ -73,6 +73,7 @@ class IGPOLoop:
                 self.open.results.append(self.updater.update(scorer, self.open.scored, number))
         record = _with_updates(self.open, session.telemetry.step_time())
         self.open, self.finished = None, number
+        session.position.step = number
         session.telemetry.publish(record)
         self._evaluate_and_save()
 

@@ -14,13 +14,14 @@ from igpo_trainer.loop.evaluation import evaluate
 from igpo_trainer.loop.identity import Claim
 from igpo_trainer.loop.interruption import StopRequestedError
 from igpo_trainer.loop.policy import Policy
+from igpo_trainer.loop.position import Position
 from igpo_trainer.loop.ranks import Ranks
 from igpo_trainer.loop.rollouts import RolloutWorker
 from igpo_trainer.loop.stop import StopSignal
-from igpo_trainer.loop.store import CheckpointInfo, CheckpointStore
+from igpo_trainer.loop.store import CheckpointInfo, CheckpointStore, checkpoint_name
 from igpo_trainer.loop.telemetry import Telemetry
 from igpo_trainer.models.save import save_model
-from igpo_trainer.observe.records import CheckpointRecord, EndRecord, EvaluationRecord, Phase, State, Time
+from igpo_trainer.observe.records import CheckpointRecord, EndRecord, EvaluationRecord, JournalRecord, Phase, State, Time
 from igpo_trainer.spec.contract import BEST_DIR, FINAL_DIR, CheckpointStatus
 from igpo_trainer.spec.document import Spec
 from igpo_trainer.spec.errors import RunError
@@ -43,8 +44,12 @@ class Session:
     store: CheckpointStore
     claim: Claim | None
     """Ownership of the folder; on the main rank only."""
+    position: Position
+    """How far the run is, for whoever reports its end."""
     update_rows: int
     """Groups (RL) or traces (SFT) in one forward and backward pass."""
+    opening: tuple[JournalRecord, ...]
+    """First lines of a fresh journal."""
     resources: ExitStack
 
     @contextmanager
@@ -73,11 +78,14 @@ class Session:
         if self.telemetry.journal is not None:
             self.telemetry.journal.truncate_after(-1 if latest is None else latest.step)
         if latest is None:
+            for record in self.opening:
+                self.telemetry.publish(record)
             return None
         self.store.verify(latest.path)
+        self.position.step, self.position.checkpoint = latest.step, latest.path.name
         self.policy.load(latest.path)
-        if self.telemetry.exporter is not None and self.telemetry.journal is not None:
-            self.telemetry.exporter.resumed(self.telemetry.journal.records())
+        self.telemetry.resumed()
+        if self.telemetry.exporter is not None:
             self.telemetry.exporter.checkpoint(_status(latest))
         return latest
 
@@ -141,7 +149,7 @@ class Session:
 
         best = self.store.best()
         is_best = score is not None and (best is None or best.score is None or score >= best.score)
-        record = CheckpointRecord(step=step, name=self.store.name(step), best=is_best, time=Time(at=time.time()))
+        record = CheckpointRecord(step=step, name=checkpoint_name(step), best=is_best, time=Time(at=time.time()))
         if journal is not None and scheduled:
             # Before the checkpoint, so that a resumed journal holds the line exactly when the checkpoint exists.
             journal.write(record)
@@ -152,6 +160,7 @@ class Session:
             if self.telemetry.exporter is not None:
                 self.telemetry.exporter.checkpoint_failed()
             raise
+        self.position.checkpoint = info.path.name
         self.telemetry.show(record)
         if self.telemetry.exporter is not None:
             self.telemetry.exporter.checkpoint(_status(info))

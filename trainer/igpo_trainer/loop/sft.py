@@ -54,7 +54,7 @@ class SftLoop:
         session, spec = self.session, self.spec
         session.telemetry.start_step()
         batch_size = spec.training.batch_size
-        rows = prompts_of_cycle(spec.seed, number, len(session.data.train), batch_size)
+        rows = prompts_of_cycle(spec.seed, number - 1, len(session.data.train), batch_size)
         with session.phase(Phase.UPDATE):
             examples = [session.data.train[row] for row in rows]
             loss, norm, rate = self._update(examples, number)
@@ -74,7 +74,7 @@ class SftLoop:
                 time=session.telemetry.step_time(),
             )
         )
-        self.finished = number
+        self.finished = session.position.step = number
         last = number == self.steps
         every = spec.evaluation.every_steps
         if last or (every and number % every == 0):

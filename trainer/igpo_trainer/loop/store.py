@@ -45,6 +45,11 @@ class Marker(BaseModel):
     files: dict[str, FileRecord]
 
 
+def checkpoint_name(step: int) -> str:
+    """Folder name of the checkpoint of a step."""
+    return f"{_PREFIX}{step:08d}"
+
+
 @dataclass(frozen=True, slots=True)
 class CheckpointInfo:
     """A complete checkpoint."""
@@ -93,7 +98,7 @@ class CheckpointStore:
         Nothing is visible until every byte is on the disk. Whatever goes wrong, the folder is removed again and
         earlier checkpoints stay; a full disk becomes a RunError, other errors pass through.
         """
-        name = f"{_PREFIX}{step:08d}"
+        name = checkpoint_name(step)
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = scratch_dir(self.folder, name)
         try:
@@ -120,7 +125,7 @@ class CheckpointStore:
         found = []
         for path in self.folder.glob(f"{_PREFIX}*"):
             marker = _read_marker(path)
-            if marker is not None and path.name == f"{_PREFIX}{marker.step:08d}":
+            if marker is not None and path.name == checkpoint_name(marker.step):
                 found.append(_info(path, marker))
         return sorted(found, key=lambda info: info.step)
 

@@ -81,6 +81,11 @@ class Denoiser(nn.Module):
         return torch.autocast(self.banned_N.device.type, dtype=torch.bfloat16)
 
     @property
+    def device(self) -> torch.device:
+        """Where inputs are expected and scores appear."""
+        return self.banned_N.device
+
+    @property
     def _head_dtype(self) -> torch.dtype | None:
         return torch.bfloat16 if self.precision == "BF16" else None
 

@@ -69,16 +69,23 @@ def load_model(spec: ModelSpec, *, seed: int, from_folder: Path | None = None) -
     tokens = SpecialTokens.of(tokenizer, lm.config, where=_where(spec, from_folder))
     lm.config.mask_token_id = tokens.mask_id
     lm.set_attn_implementation(_ATTENTION[spec.attention])
+    lm.model.embed_tokens.padding_idx = None  # where padding is the end token it would never learn
     for weight in lm.parameters():  # not lm.to(): RoPE's frequencies stay fp32
         weight.data = weight.data.to(stored)
-    if recomputes_activations(spec, lm):
-        lm.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]  # untyped in transformers
     policy = lm if spec.lora is None else add_lora(lm, spec.lora, seed=seed)
+    if _wants_recomputation(spec, lm):
+        recompute_activations(lm)
     return LoadedModel(policy.eval(), tokenizer, tokens, family, spec.precision)
 
 
-def recomputes_activations(spec: ModelSpec, lm: LlamaForCausalLM) -> bool:
-    """Whether the backward pass recomputes activations. It does so in train mode only."""
+def recompute_activations(lm: LlamaForCausalLM) -> None:
+    """Keep no activations inside blocks; the backward pass makes them again. Takes effect in train mode only."""
+    renamed = hasattr(lm, "activation_checkpointing_enable")  # in recent transformers, where the older name warns
+    enable = lm.activation_checkpointing_enable if renamed else lm.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+
+
+def _wants_recomputation(spec: ModelSpec, lm: LlamaForCausalLM) -> bool:
     if spec.gradient_checkpointing == "Auto":
         return sum(weight.numel() for weight in lm.parameters()) >= CHECKPOINTING_PARAMETERS
     return spec.gradient_checkpointing == "Always"

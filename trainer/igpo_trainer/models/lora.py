@@ -3,6 +3,7 @@
 The base is never written while training: with adapters off it is the policy the run started from, bit for bit.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +37,9 @@ def add_lora(lm: LlamaForCausalLM, spec: LoraSpec, *, seed: int) -> PeftModel:
         bias="none",
         task_type="CAUSAL_LM",
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # PEFT asks transformers for a property that newer versions have renamed.
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
         torch.manual_seed(seed)
         model = get_peft_model(lm, config, autocast_adapter_dtype=True)
     adapted = sum(isinstance(module, LoraLinear) for module in model.modules())
@@ -51,6 +54,8 @@ def add_lora(lm: LlamaForCausalLM, spec: LoraSpec, *, seed: int) -> PeftModel:
 @contextmanager
 def reference_policy(denoiser: Denoiser) -> Iterator[Denoiser]:
     """Give the policy the run started from: the same weights with the adapters off. For the KL term.
+
+    Leave it before `backward`: while it lasts, adapters take no gradient.
 
     Raises:
         TypeError: the denoiser has no adapters; full fine-tuning needs a frozen copy instead.

@@ -16,13 +16,14 @@ def staged_folder(target: Path) -> Iterator[Path]:
     """Give an empty folder to write into; on success it replaces `target`, on any error nothing is left of it.
 
     Files are flushed to disk before the rename, so that a power cut cannot leave a complete name on incomplete files.
+    One process at a time writes a target; what a killed one left is removed by the next.
 
     Raises:
         RunError: the disk is full or cannot be written; `target` is as it was.
 
     """
-    staging = target.with_name(f".{target.name}.writing-{os.getpid()}")
-    retired = target.with_name(f".{target.name}.replaced-{os.getpid()}")
+    staging = target.with_name(f".{target.name}.writing")
+    retired = target.with_name(f".{target.name}.replaced")
     try:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)

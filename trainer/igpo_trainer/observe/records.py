@@ -107,6 +107,11 @@ class VerdictCounts(Record):
     wrong: int = 0
     unjudged: int = 0
 
+    @property
+    def total(self) -> int:
+        """Completions of the step."""
+        return self.right + self.wrong + self.unjudged
+
 
 class RescueCounts(Record):
     """All-wrong groups that were rescued, or not."""

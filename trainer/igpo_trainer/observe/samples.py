@@ -1,6 +1,8 @@
 """A few rollouts of a run as a person reads them: the lines of samples.jsonl."""
 
+from collections.abc import Sequence
 from enum import StrEnum
+from itertools import groupby
 
 from pydantic import Field, TypeAdapter
 
@@ -44,3 +46,14 @@ class SampleRecord(Record):
 
 
 SAMPLES: TypeAdapter[SampleRecord] = TypeAdapter(SampleRecord)
+
+
+def pick_samples(
+    samples: Sequence[SampleRecord], steps: int = 5, per_step: int = 6
+) -> list[tuple[int, list[SampleRecord]]]:
+    """Choose what a report shows: the first and last step with samples, some between, replaced completions first."""
+    by_step = {step: list(group) for step, group in groupby(sorted(samples, key=lambda s: s.step), lambda s: s.step)}
+    logged = list(by_step)
+    if len(logged) > steps:
+        logged = [logged[round(i * (len(logged) - 1) / (steps - 1))] for i in range(steps)]
+    return [(step, sorted(by_step[step], key=lambda s: s.original is None)[:per_step]) for step in logged]

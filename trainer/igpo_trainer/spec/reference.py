@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, get_origin
 
@@ -54,7 +55,7 @@ def _rows(model: type[SpecModel], names: set[str]) -> str:
 def _field_rows(model: type[SpecModel], name: str, parent: str) -> Iterator[str]:
     info = model.model_fields[name]
     path = f"{parent}.{info.alias or name}"
-    schema = _property(model, info.alias or name)
+    schema = _properties(model)[info.alias or name]
     kind, limits = _type(schema, model), ", ".join(_limits(schema))
     cells = (f"`{path}`", kind, _default(info), limits or "–", (info.description or "").replace("|", "\\|"))
     yield f"| {' | '.join(cells)} |\n"
@@ -65,9 +66,10 @@ def _field_rows(model: type[SpecModel], name: str, parent: str) -> Iterator[str]
             yield from _field_rows(nested, inner, path)
 
 
-def _property(model: type[SpecModel], alias: str) -> dict[str, Any]:
-    schema: dict[str, Any] = model.model_json_schema(by_alias=True)["properties"][alias]
-    return schema
+@cache
+def _properties(model: type[SpecModel]) -> dict[str, dict[str, Any]]:
+    properties: dict[str, dict[str, Any]] = model.model_json_schema(by_alias=True)["properties"]
+    return properties
 
 
 def _branches(schema: dict[str, Any]) -> list[dict[str, Any]]:
