@@ -2,7 +2,7 @@ import resource
 
 import pytest
 
-from igpo_trainer.rewards.correctness import correctness, equal
+from igpo_trainer.rewards.correctness import correctness, equal, memory_limit
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,14 @@ def test_degenerate_text_in_the_box_is_wrong_without_algebra():
 def test_a_reference_that_is_undefined_raises():
     with pytest.raises(ValueError, match="nan or zoo"):
         equal("5", r"\frac{1}{0}")
+
+
+def test_growth_beyond_the_limit_is_a_memory_error_and_not_a_kill():
+    with memory_limit(1 << 28):
+        bytearray(1 << 20)
+        with pytest.raises(MemoryError):
+            bytearray(1 << 30)
+    bytearray(1 << 30)
 
 
 def test_the_memory_limit_is_lifted_afterwards():

@@ -91,6 +91,12 @@ def test_order_is_kept_across_workers():
     assert verdicts == [RIGHT if n % 3 else WRONG for n in range(100)]
 
 
+def test_completions_larger_than_a_pipe_pass_through():
+    tasks = [JudgeTask("q" * 50_000, "word " * 20_000 + r"\boxed{\frac{2}{4}}", "0.5")] * 30
+    with Judge(JudgeSpec(processes=1)) as judge:
+        assert judge.judge(tasks) == [RIGHT] * 30
+
+
 def test_an_answer_that_hangs_the_verifier_is_unjudged_and_only_that_one():
     tasks = [boxed(r"\frac{2}{4}", "0.5") for _ in range(12)]
     tasks[5] = boxed(HANGS, "5")

@@ -22,7 +22,7 @@ _MEMORY_BYTES = 1 << 30
 
 
 @contextmanager
-def _memory_limit(extra_bytes: int) -> Iterator[None]:
+def memory_limit(extra_bytes: int) -> Iterator[None]:
     """Let the process grow by `extra_bytes` at most: a MemoryError here, not the pod's out-of-memory kill."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -60,6 +60,6 @@ def correctness(prompt: str, completion: str, answer: str) -> float:
     if outcome is None:
         if len(content) > max(_LONGEST_CONTENT, 4 * len(answer)):
             return 0.0
-        with _memory_limit(_MEMORY_BYTES):
+        with memory_limit(_MEMORY_BYTES):
             return float(equal(content, answer))
     return float(outcome is Outcome.RIGHT)

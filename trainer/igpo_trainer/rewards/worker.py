@@ -19,7 +19,7 @@ from igpo_trainer.rewards.correctness import correctness, equal
 from igpo_trainer.rewards.registry import CORRECTNESS, RewardFunction, call_reward, load_reward
 from igpo_trainer.spec.errors import InvalidRunError
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("igpo_trainer.rewards.worker")
 _ORPHAN_CHECK_SECONDS = 5.0
 _LOGGED_ERRORS = 3
 
