@@ -165,9 +165,7 @@ def test_an_adapter_without_a_base_is_refused(adapted, tmp_path):
         ({}, {"base_model.model.lm_head.weight": torch.zeros(40, 32)}, "not only LoRA matrices"),
     ],
 )
-def test_an_adapter_that_does_not_fit_is_refused(
-    tiny, adapted, tmp_path, config, weights, message
-):
+def test_an_adapter_that_does_not_fit_is_refused(tiny, adapted, tmp_path, config, weights, message):
     folder = tmp_path / "adapter"
     save_adapter(adapted.lm, folder)
     path = folder / "adapter_config.json"

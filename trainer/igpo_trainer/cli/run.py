@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from igpo_trainer.spec.contract import FINAL_DIR, METRICS_FILE, METRICS_PORT, REPORT_FILE
+from igpo_trainer.spec.contract import FINAL_DIR, METRICS_FILE, METRICS_PORT, REPORT_FILE, ExitCode
 from igpo_trainer.spec.document import Document
-from igpo_trainer.spec.errors import InvalidRunError, RunError
+from igpo_trainer.spec.errors import RunError
 from igpo_trainer.spec.manifest import dependency_order, load_manifest
 
 GRACE_SECONDS = 600.0
@@ -126,7 +126,7 @@ def _train_under_torchrun(document: Document, runs: Path, metrics_port: int, cou
 
 def _ended(code: int, document: Document) -> RunError:
     """The error of a gang whose ranks have already said what went wrong."""
-    error = InvalidRunError if code == InvalidRunError.exit_code else RunError
-    raised = error(f"{document}: ended with exit code {code}; the reason stands above")
-    raised.exit_code = type(raised.exit_code)(code) if code in iter(type(raised.exit_code)) else raised.exit_code
-    return raised
+    error = RunError(f"{document}: ended with exit code {code}; the reason stands above")
+    if code in set(ExitCode):
+        error.exit_code = ExitCode(code)
+    return error

@@ -52,7 +52,8 @@ def _train(options: argparse.Namespace, stop: StopSignal, position: Position) ->
     documents = [d for d in load_manifest(options.manifest) if options.run in (None, str(d))]
     if len(documents) != 1:
         raise InvalidRunError(
-            f"{options.manifest}: {len(documents)} documents match {options.run or 'any run'}; name one with --run KIND/NAME"
+            f"{options.manifest}: {len(documents)} documents match {options.run or 'any run'}; "
+            "name one with --run KIND/NAME"
         )
     mode = Mode.QUIET if options.quiet else Mode.LINES
     if options.desk:

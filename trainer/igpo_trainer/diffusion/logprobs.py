@@ -73,7 +73,8 @@ def plan_scoring(
 
 def _mean_field(groups: Sequence[GroupTokens], tokens: SpecialTokens) -> ScoringPlan:
     canvas_length, size = len(groups[0].completions[0]), len(groups[0].completions)
-    rows, prompt_width = [], max(len(g.prompt_ids) for g in groups)
+    rows: list[tuple[int, ...]] = []
+    prompt_width = max(len(g.prompt_ids) for g in groups)
     row_M, column_M, token_MK, slot_MK = [], [], [], []
     weight = torch.zeros(1, len(groups) * size, canvas_length)
     for p, group in enumerate(groups):
@@ -92,7 +93,8 @@ def _random_masks(
     groups: Sequence[GroupTokens], estimator: Estimator, samples: int, tokens: SpecialTokens
 ) -> ScoringPlan:
     canvas_length, size = len(groups[0].completions[0]), len(groups[0].completions)
-    rows, prompt_width = [], max(len(g.prompt_ids) for g in groups)
+    rows: list[tuple[int, ...]] = []
+    prompt_width = max(len(g.prompt_ids) for g in groups)
     row_M, column_M, token_MK, slot_MK = [], [], [], []
     weight = torch.zeros(samples, len(groups) * size, canvas_length)
     for r in range(samples):

@@ -19,9 +19,9 @@ _QUOTIENT = re.compile(r"(\d+)\s*/\s*(\d+)|\\[dt]?frac\{(\d+)\}\{(\d+)\}")
 
 
 def guarded_tokens(encoded: EncodedProblem, rule: Literal["Anywhere", "Statement"]) -> frozenset[int]:
-    """Indices of trace tokens that may never be a hint.
+    r"""Indices of trace tokens that may never be a hint.
 
-    `Statement`: the last `\\boxed{…}` (or, without one, the last occurrence of the answer). `Anywhere`: in
+    `Statement`: the last `\boxed{…}` (or, without one, the last occurrence of the answer). `Anywhere`: in
     addition every number equal to the answer, and every verbatim occurrence of an answer that is no number.
     """
     text, answer = encoded.problem.trace, encoded.problem.answer.strip()
@@ -51,7 +51,7 @@ def hide_readable_answer(
 
 
 def numeric_value(text: str) -> Fraction | None:
-    """The absolute value of a plain number, `1,000`, `3.50`, `7/8` or `\\frac{7}{8}`; None for anything else."""
+    r"""The absolute value of a plain number, `1,000`, `3.50`, `7/8` or `\frac{7}{8}`; None for anything else."""
     cleaned = text.strip().strip("$%").replace("\\$", "").replace("\\%", "").lstrip("+-−").strip()
     if quotient := _QUOTIENT.fullmatch(cleaned):
         above, below = (int(part) for part in quotient.groups() if part is not None)

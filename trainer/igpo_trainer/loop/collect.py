@@ -44,7 +44,7 @@ class Collector:
     problems: Sequence[EncodedProblem]
 
     def sample(self, cycle: int) -> tuple[list[Group], Counter[str]]:
-        """o_1:G ~ π_old(·|q) for the prompts of this cycle, judged; and the reasons of missing verdicts.
+        """o_1:G ~ π_old(·|q) for this cycle's prompts, judged; and why verdicts are missing.
 
         Raises RunError (exit 1, retried) when more than 20 % of the rollouts have no verdict.
         """
@@ -62,8 +62,8 @@ class Collector:
         if sum(reasons.values()) > MOST_UNJUDGED * len(judged):
             common = ", ".join(f"{reason} × {count}" for reason, count in reasons.most_common(3))
             raise RunError(
-                f"step {cycle}: {sum(reasons.values())} of {len(judged)} rollouts have no verdict ({common}), more than "
-                f"{MOST_UNJUDGED:.0%}; raise judge.deadlineSeconds or mend the reward"
+                f"step {cycle}: {sum(reasons.values())} of {len(judged)} rollouts have no verdict ({common}), more "
+                f"than {MOST_UNJUDGED:.0%}; raise judge.deadlineSeconds or mend the reward"
             )
         return [
             Group(row, prompt, tuple(j.rollout for j in judged[prompt * size : (prompt + 1) * size]))
@@ -106,7 +106,8 @@ class Collector:
 
 def group_counts(groups: Sequence[Group]) -> GroupCounts:
     """Groups by composition."""
-    return GroupCounts(**Counter(g.composition for g in groups))
+    counts = Counter(str(g.composition) for g in groups)
+    return GroupCounts(**counts)
 
 
 def verdict_counts(groups: Sequence[Group]) -> VerdictCounts:

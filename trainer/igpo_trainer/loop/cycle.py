@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from igpo_trainer.data.problem import EncodedProblem
-from igpo_trainer.diffusion.logprobs import GroupTokens, ScoringPlan, plan_scoring
+from igpo_trainer.diffusion.logprobs import Estimator, GroupTokens, ScoringPlan, plan_scoring
 from igpo_trainer.diffusion.noise import NoiseKey
 from igpo_trainer.igpo.advantage import advantages
 from igpo_trainer.igpo.entropy_filter import kept_hints
@@ -42,7 +42,7 @@ class CycleScorer:
         self._problems = problems
         self._cycle = cycle
 
-    def plan(self, groups: Sequence[Group], estimator: str | None = None) -> ScoringPlan:
+    def plan(self, groups: Sequence[Group], estimator: Estimator | None = None) -> ScoringPlan:
         """What to score for `groups`; the same masks for every policy of the cycle."""
         objective = self._spec.objective
         tokens = [

@@ -92,6 +92,6 @@ def _distinct_answers(worker: RolloutWorker, groups: Sequence[Sequence[Rollout]]
     """Mean number of different final answers in a group; completions without one count as one answer."""
     counts = []
     for group in groups:
-        texts = worker.tokenizer.batch_decode([r.ids[: r.length] for r in group], skip_special_tokens=True)
+        texts = worker.tokenizer.batch_decode([list(r.ids[: r.length]) for r in group], skip_special_tokens=True)
         counts.append(len({last_boxed(text) for text in texts}))
     return sum(counts) / len(counts)

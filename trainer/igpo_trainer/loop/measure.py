@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate.accelerator import Accelerator
 from rich.console import Console
 from rich.table import Table
 
@@ -65,21 +65,24 @@ def table(records: Sequence[EvaluationRecord]) -> str:
     """The records as an aligned table."""
     drawn = Table("data set", "problems", "samples", "T", "accuracy", "95 % interval", "pass@k", "all wrong", box=None)
     for r in records:
-        share = lambda value: "" if value is None else f"{value:.1%}"  # noqa: E731
         drawn.add_row(
             r.dataset,
             str(r.problems),
             str(r.samples),
             f"{r.temperature:g}",
-            share(r.accuracy),
-            f"{share(r.interval_low)} to {share(r.interval_high)}",
-            share(r.pass_at_k),
-            share(r.all_wrong),
+            _share(r.accuracy),
+            f"{_share(r.interval_low)} to {_share(r.interval_high)}",
+            _share(r.pass_at_k),
+            _share(r.all_wrong),
         )
     console = Console(width=110, record=False, highlight=False)
     with console.capture() as captured:
         console.print(drawn)
     return captured.get().rstrip()
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
 
 
 def _result_folder(run_dir: Path) -> Path:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
+from accelerate.accelerator import Accelerator
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from igpo_trainer.diffusion.logprobs import ScoringPlan
-from igpo_trainer.models.denoiser import Denoiser, TokenScores
+from igpo_trainer.models.denoiser import Denoiser
+from igpo_trainer.models.head import TokenScores
 from igpo_trainer.models.lora import reference_policy
 from igpo_trainer.spec.errors import InvalidRunError
 from igpo_trainer.spec.run import OptimizerSpec
@@ -44,8 +45,8 @@ def learning_rate(spec: OptimizerSpec, update: int, planned: int) -> float:
 class Policy:
     """π_θ with its optimizer, and π_ref when a KL term needs it.
 
-    `denoiser` is the bare network (sampling, scoring without gradient); `module` is what gradients flow through, wrapped
-    for data parallelism. The reference is the policy at cycle 0: the base under an adapter, or a frozen copy.
+    `denoiser` is the bare network (sampling, scoring without gradient); `module` is what gradients flow through,
+    wrapped for data parallelism. The reference is the policy at cycle 0: the base under an adapter, or a frozen copy.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class Policy:
 
         Data parallelism averages gradients over processes; the factor undoes that, so partial sums add up.
         """
-        self.accelerator.backward(loss * self.accelerator.num_processes)
+        self.accelerator.backward(loss * self.accelerator.num_processes)  # type: ignore[no-untyped-call]  # accelerate
 
     def gradient_norm(self) -> float:
         """Clip the gradients to maxGradNorm and return their global L2 norm before clipping."""
@@ -152,15 +153,15 @@ class Policy:
             if stored != set(self.trainable):
                 different = sorted(stored.symmetric_difference(self.trainable))
                 raise InvalidRunError(
-                    f"{folder / WEIGHTS_FILE}: holds other weights than this run trains ({len(different)} names differ, "
-                    f"first {different[0]}); resume with the manifest that wrote it, or start in another folder"
+                    f"{folder / WEIGHTS_FILE}: holds other weights than this run trains ({len(different)} names "
+                    f"differ, first {different[0]}); resume with the manifest that wrote it, or use another folder"
                 )
             with torch.no_grad():
                 for name, parameter in self.trainable.items():
                     parameter.copy_(file.get_tensor(name))
             self.updates = int(file.metadata()["updates"])
         with safe_open(folder / OPTIMIZER_FILE, "pt") as file:
-            for key in file.keys():  # noqa: SIM118  (safe_open is no mapping)
+            for key in file.keys():  # noqa: SIM118
                 name, _, moment = key.rpartition("/")
                 value = file.get_tensor(key)
                 parameter = self.trainable[name]

@@ -70,7 +70,7 @@ class RolloutWorker:
             )
         except SamplingStoppedError as error:
             raise StopRequestedError from error
-        texts = self.tokenizer.batch_decode([c.ids[: c.length] for c in completions], skip_special_tokens=True)
+        texts = self.tokenizer.batch_decode([list(c.ids[: c.length]) for c in completions], skip_special_tokens=True)
         tasks = [
             JudgeTask(r.encoded.problem.prompt, text, r.encoded.problem.answer)
             for r, text in zip(requests, texts, strict=True)

@@ -55,5 +55,5 @@ def _row(session: Session, step: int, scored: ScoredGroup, slot: int, original: 
         pieces=pieces,
         reward=rollout.reward,
         verdict=rollout.outcome,
-        original=str(decode(original.ids[: original.length])) if rollout.replaced else None,
+        original=str(decode(list(original.ids[: original.length]))) if rollout.replaced else None,
     )

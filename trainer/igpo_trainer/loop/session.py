@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerFast
 
 from igpo_trainer.loop.data import RunData
 from igpo_trainer.loop.evaluation import evaluate
@@ -45,7 +45,7 @@ class Session:
     stop: StopSignal
     telemetry: Telemetry
     policy: Policy
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: PreTrainedTokenizerFast
     data: RunData
     worker: RolloutWorker
     store: CheckpointStore
@@ -171,7 +171,7 @@ class Session:
     def _publish_model(self, name: str) -> None:
         if self.claim is not None:
             self.claim.require_owner()
-        save_model(self.policy.denoiser.lm, self.tokenizer, self.run_dir / name)
+        save_model(self.policy.denoiser.policy_lm, self.tokenizer, self.run_dir / name)
 
     def close(self) -> None:
         """Release workers, sockets and files."""

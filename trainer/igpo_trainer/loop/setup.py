@@ -5,10 +5,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
-from accelerate import Accelerator
+from accelerate.accelerator import Accelerator
 
 from igpo_trainer.loop.batching import rollout_rows, update_rows
 from igpo_trainer.loop.data import RunData, load_data
@@ -33,6 +33,8 @@ from igpo_trainer.spec.document import Document, Spec
 from igpo_trainer.spec.errors import InvalidRunError
 from igpo_trainer.spec.igpo import IGPOTrainingSpec, JudgeSpec
 from igpo_trainer.spec.sft import LengthAlignedSFTSpec
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +142,13 @@ def _refuse_unfinished_features(document: Document) -> None:
     if isinstance(spec, LengthAlignedSFTSpec):
         if spec.rewrite is not None:
             raise InvalidRunError(
-                f"{document.place('spec', 'rewrite')}: spec.rewrite is not carried out by this version; rewrite the traces "
-                "beforehand and name the resulting .jsonl in dataset.source, or remove rewrite"
+                f"{document.place('spec', 'rewrite')}: spec.rewrite is not carried out by this version; rewrite the "
+                "traces beforehand and name the resulting .jsonl in dataset.source, or remove rewrite"
             )
         if spec.length.originals != "Drop":
             raise InvalidRunError(
-                f"{document.place('spec', 'length', 'originals')}: spec.length.originals {spec.length.originals} is not "
-                "carried out by this version; set Drop"
+                f"{document.place('spec', 'length', 'originals')}: spec.length.originals {spec.length.originals} "
+                "is not carried out by this version; set Drop"
             )
     if spec.suspend:
         raise InvalidRunError(
@@ -165,9 +167,10 @@ def _claim(document: Document, place: RunPlace, run_dir: Path, digest: str, rank
     return on_main(ranks, take)
 
 
-def on_main(ranks: Ranks, action: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the action gives
+def on_main(ranks: Ranks, action: Callable[[], T]) -> T | None:
     """Do something on the main rank only and get its result there, None elsewhere; its error is raised everywhere."""
-    result, failure = None, None
+    result: T | None = None
+    failure: Exception | None = None
     if ranks.is_main:
         try:
             result = action()
@@ -179,13 +182,13 @@ def on_main(ranks: Ranks, action: Callable[[], Any]) -> Any:  # noqa: ANN401 - w
 
 
 def _policy(spec: Spec, loaded: LoadedModel, data: RunData, accelerator: Accelerator) -> Policy:
-    is_rl = isinstance(spec, IGPOTrainingSpec)
+    rl = spec if isinstance(spec, IGPOTrainingSpec) else None
     return Policy(
         loaded.denoiser(),
         spec.optimizer,
-        planned_updates=planned_steps(spec, data) * (spec.objective.inner_updates if is_rl else 1),
+        planned_updates=planned_steps(spec, data) * (rl.objective.inner_updates if rl else 1),
         accelerator=accelerator,
-        keep_reference=is_rl and spec.objective.kl_coefficient > 0,
+        keep_reference=rl is not None and rl.objective.kl_coefficient > 0,
     )
 
 
@@ -228,14 +231,14 @@ def _telemetry(
     if owner is None:
         return Telemetry(ranks)
     spec = document.spec
-    is_rl = isinstance(spec, IGPOTrainingSpec)
+    rl = spec if isinstance(spec, IGPOTrainingSpec) else None
+    source = spec.model.from_.name if spec.model.from_ else spec.model.source or "scratch"
     exporter = Exporter(
         RunIdentity(
             kind=document.kind,
             name=document.name,
-            algorithm=spec.algorithm if is_rl else "SFT",
-            model=spec.model.source
-            or ("scratch" if spec.model.scratch else str(spec.model.from_ and spec.model.from_.name)),
+            algorithm=rl.algorithm if rl else "SFT",
+            model=source,
             dataset=spec.dataset.source,
             seed=spec.seed,
             spec_hash=digest[:12],
@@ -243,7 +246,7 @@ def _telemetry(
             attempt=owner.identity.attempt,
             planned_steps=steps,
             world_size=ranks.world,
-            rewards=("correctness", "format", *spec.rewards.custom) if is_rl else ("correctness", "format"),
+            rewards=("correctness", "format", *(rl.rewards.custom if rl else ())),
         )
     )
     exporter.serve(place.metrics_port, place.metrics_address, next_free=place.port_may_move)

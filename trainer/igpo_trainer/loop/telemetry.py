@@ -1,4 +1,4 @@
-"""One place where a run says what it does: journal, metrics, terminal and trackers. Silent on all ranks but the first."""
+"""One place where a run says what it does: journal, metrics, terminal, trackers. Silent on ranks but the first."""
 
 import time
 from collections import defaultdict

@@ -113,8 +113,8 @@ class Updater:
         if self.ranks.any_true(not (math.isfinite(loss) and math.isfinite(norm))):
             self.policy.discard_gradients()
             raise RunError(
-                f"step {cycle}: loss {loss} or gradient norm {norm} is not finite; stopped before the optimizer update, "
-                "the last checkpoint is kept. Lower optimizer.learningRate, or raise objective.klCoefficient"
+                f"step {cycle}: loss {loss} or gradient norm {norm} is not finite; stopped before the optimizer "
+                "update, the last checkpoint is kept. Lower optimizer.learningRate, or raise objective.klCoefficient"
             )
 
 

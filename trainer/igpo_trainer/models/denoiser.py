@@ -4,8 +4,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, cast
 
 import torch
+from peft import PeftModel
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import LlamaForCausalLM, PreTrainedModel
 
 from igpo_trainer.models.head import TokenScores, logits_of, score_tokens
 from igpo_trainer.models.tokens import SpecialTokens
@@ -88,6 +89,11 @@ class Denoiser(nn.Module):
     @property
     def _head_dtype(self) -> torch.dtype | None:
         return torch.bfloat16 if self.precision == "BF16" else None
+
+    @property
+    def policy_lm(self) -> LlamaForCausalLM | PeftModel:
+        """The wrapped model as it is saved: with its adapters if it has any."""
+        return cast("LlamaForCausalLM | PeftModel", self.lm)
 
     @property
     def causal_lm(self) -> PreTrainedModel:

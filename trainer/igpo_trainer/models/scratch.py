@@ -15,7 +15,8 @@ LARGEST_NUMBER = 99
 def word_tokenizer() -> PreTrainedTokenizerFast:
     """Load the shipped word-level tokenizer: one token a word, sign, mark and number 0 to LARGEST_NUMBER."""
     with as_file(files("igpo_trainer.models") / "word_tokenizer") as folder:
-        return PreTrainedTokenizerFast.from_pretrained(folder)
+        tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
+        return tokenizer
 
 
 def number_tokens(tokenizer: PreTrainedTokenizerFast) -> dict[int, int]:
@@ -42,13 +43,14 @@ def build_scratch(spec: ScratchModel, seed: int) -> tuple[LlamaForCausalLM, PreT
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        is_causal=False,
         dtype="float32",
     )
+    config.is_causal = False
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        lm = LlamaForCausalLM(config).float()
+        lm = LlamaForCausalLM(config)
     if spec.number_init == "Fourier":
-        tables = (lm.get_input_embeddings().weight, lm.get_output_embeddings().weight)
+        tables = (lm.model.embed_tokens.weight, lm.lm_head.weight)
         add_number_features(tables, number_tokens(tokenizer), torch.Generator().manual_seed(seed))
-    return lm.eval(), tokenizer
+    lm.eval()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    return lm, tokenizer

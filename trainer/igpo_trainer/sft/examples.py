@@ -48,7 +48,7 @@ def corrupt(
     canvas_length: int,
     tokens: SpecialTokens,
 ) -> SftBatch:
-    """Mask the canvases of `examples` with `noise` = (level_B, mask_BL); prompts stay clean, left-padded to one width."""
+    """Mask the canvases with `noise` = (level_B, mask_BL); prompts stay clean, left-padded to one width."""
     level_B, mask_BL = noise
     width = max(len(e.prompt_ids) for e in examples)
     ids_BS = torch.full((len(examples), width + canvas_length), tokens.pad_id)
