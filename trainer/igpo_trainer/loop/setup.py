@@ -22,6 +22,7 @@ from igpo_trainer.loop.sft import planned_updates
 from igpo_trainer.loop.stop import StopSignal
 from igpo_trainer.loop.store import CheckpointStore
 from igpo_trainer.loop.telemetry import Telemetry
+from igpo_trainer.loop.trackers import require_installed, start_trackers
 from igpo_trainer.models.load import LoadedModel, load_model, wants_recomputation
 from igpo_trainer.observe.console import Mode, Progress
 from igpo_trainer.observe.exporter import Exporter, RunIdentity
@@ -83,6 +84,7 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
     """Build everything. What a person can get wrong is checked before the first weight is read."""
     spec = document.spec
     _refuse_unfinished_features(document)
+    require_installed(spec.trackers)
     with ExitStack() as resources:
         began = time.time()
         run_dir = place.run_dir(document.kind, document.name)
@@ -254,11 +256,7 @@ def _telemetry(
     watcher = Progress(f"{document.kind}/{document.name}", steps, place.mode or Mode.detect())
     resources.enter_context(watcher)
     journal = resources.enter_context(Journal(place.run_dir(document.kind, document.name)))
-    track = None
-    if spec.trackers:
-        accelerator.init_trackers("igpo", config={"run": f"{document.kind}/{document.name}", "seed": spec.seed})
-        resources.callback(accelerator.end_training)
-        track = lambda values, step: accelerator.log(values, step=step)  # noqa: E731
+    track = start_trackers(accelerator, str(document), {"seed": spec.seed}, resources)
     return Telemetry(ranks, journal=journal, exporter=exporter, watcher=watcher, track=track)
 
 

@@ -1,0 +1,45 @@
+from contextlib import ExitStack
+
+import pytest
+from accelerate.accelerator import Accelerator
+from accelerate.tracking import GeneralTracker
+
+from igpo_trainer.loop.trackers import require_installed, start_trackers
+from igpo_trainer.spec.errors import InvalidRunError
+
+
+class Notebook(GeneralTracker):
+    name = "notebook"
+    requires_logging_directory = False
+
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+
+    @property
+    def tracker(self):
+        return self.lines
+
+    def store_init_configuration(self, values):
+        self.lines.append(values)
+
+    def log(self, values, step=None, **_):
+        self.lines.append((step, values))
+
+
+def test_a_tracker_that_is_not_installed_is_refused_with_the_command_that_installs_it():
+    with pytest.raises(InvalidRunError, match=r"trackers no_such_tracker is not installed; pip install no_such_tracker"):
+        require_installed(["json", "no_such_tracker"])
+
+
+def test_no_tracker_means_nothing_to_feed():
+    with ExitStack() as resources:
+        assert start_trackers(Accelerator(cpu=True), "IGPOTraining/x", {}, resources) is None
+
+
+def test_a_tracker_gets_the_settings_and_every_steps_values():
+    notebook = Notebook()
+    with ExitStack() as resources:
+        track = start_trackers(Accelerator(cpu=True, log_with=notebook), "IGPOTraining/x", {"seed": 3}, resources)
+        track({"reward": 0.5}, 7)
+    assert notebook.lines == [{"run": "IGPOTraining/x", "seed": 3}, (7, {"reward": 0.5})]
