@@ -154,6 +154,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=16, help="denoising steps of a canvas [%(default)s]")
     parser.add_argument("--temperature", type=float, default=1.2, help="Gumbel noise temperature [%(default)s]")
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each sampler, in turns [%(default)s]")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads, for both samplers [%(default)s]")
     parser.add_argument("--seed", type=int, default=0, help="of weights, prompts and noise [%(default)s]")
     return parser.parse_args()
 
@@ -161,6 +162,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Check, time, print."""
     arguments = parse()
+    torch.set_num_threads(arguments.threads)
     model, requests, spec = build(arguments)
     assert_same_tokens(model, requests, spec)
     print(f"{len(requests)} completions of {spec.completion_length} tokens: same tokens with fp64 noise")
