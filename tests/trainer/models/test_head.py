@@ -45,7 +45,7 @@ def two_rows_a_chunk(monkeypatch):
     chunk_rows=st.integers(1, 10),
     seed=st.integers(0, 1000),
 )
-def test_scores_and_gradients_equal_a_plain_fp64_log_softmax(  # noqa: PLR0917 - hypothesis passes by name
+def test_scores_and_gradients_equal_a_plain_fp64_log_softmax(
     rows, candidates, temperature, with_bias, chunk_rows, seed
 ):
     hidden, weight, bias, tokens, upstream = problem(rows=rows, candidates=candidates, seed=seed)

@@ -45,8 +45,8 @@ class Canvases:
     takes to fit the batch to its longest prompt.
     """
 
-    ids_NS: torch.Tensor  # noqa: N815 - tensor names carry their shape
-    prompt_lengths_N: torch.Tensor  # noqa: N815
+    ids_NS: torch.Tensor
+    prompt_lengths_N: torch.Tensor
     completion_length: int
 
     @classmethod

@@ -1,1 +1,1 @@
-"""Networks and weights: bidirectional language models seen as p(token | canvas)."""
+"""Networks, their weights and their tokenizers."""

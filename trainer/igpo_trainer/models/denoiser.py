@@ -4,8 +4,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, cast
 
 import torch
+from peft import PeftModel
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import LlamaForCausalLM, PreTrainedModel
 
 from igpo_trainer.models.head import TokenScores, logits_of, score_tokens
 from igpo_trainer.models.tokens import SpecialTokens
@@ -41,7 +42,7 @@ class Denoiser(nn.Module):
         if getattr(self.causal_lm.config, "is_causal", True):
             raise ValueError("a denoiser attends in both directions; set is_causal=False in the model's config")
 
-    def forward(  # noqa: PLR0917 - DDP and callers pass by position
+    def forward(
         self,
         ids_BS: Tensor,
         attention_BS: Tensor,
@@ -81,8 +82,18 @@ class Denoiser(nn.Module):
         return torch.autocast(self.banned_N.device.type, dtype=torch.bfloat16)
 
     @property
+    def device(self) -> torch.device:
+        """Where inputs are expected and scores appear."""
+        return self.banned_N.device
+
+    @property
     def _head_dtype(self) -> torch.dtype | None:
         return torch.bfloat16 if self.precision == "BF16" else None
+
+    @property
+    def policy_lm(self) -> LlamaForCausalLM | PeftModel:
+        """The wrapped model as it is saved: with its adapters if it has any."""
+        return cast("LlamaForCausalLM | PeftModel", self.lm)
 
     @property
     def causal_lm(self) -> PreTrainedModel:

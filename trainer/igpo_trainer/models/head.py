@@ -20,8 +20,8 @@ _HALF: Final = (torch.bfloat16, torch.float16)
 class TokenScores(NamedTuple):
     """Scores at M positions: log-probabilities of K candidates each, and the entropy there in nats."""
 
-    logp_MK: Tensor  # noqa: N815 - shape suffix
-    entropy_M: Tensor  # noqa: N815 - shape suffix
+    logp_MK: Tensor
+    entropy_M: Tensor
 
 
 def score_tokens(
@@ -96,7 +96,7 @@ def _scaled_logits(
 
 class _ChunkedScores(torch.autograd.Function):
     @staticmethod
-    def forward(  # noqa: PLR0917 - torch passes by position
+    def forward(
         ctx: Any,  # noqa: ANN401 - torch types no context attribute
         hidden_MD: Tensor,
         weight_VD: Tensor,

@@ -12,6 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 API_GROUP: Final = "igpo.dev"
 API_VERSION: Final = "igpo.dev/v1alpha1"
 
+LONGEST_NAME_SUFFIX: Final = "-lasft-a999-9999"
+"""What the operator appends to a run's name at most: kind, attempt, pod index."""
+MAX_NAME_LENGTH: Final = 63 - len(LONGEST_NAME_SUFFIX)
+"""Longest metadata.name of a run, in characters, so that every generated name is a DNS label."""
+DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+
 MANIFEST_PATH: Final = Path("/etc/igpo/run.yaml")
 VOLUME_PATH: Final = Path("/var/lib/igpo")
 FROM_VOLUME_PATH: Final = Path("/var/lib/igpo-from")
@@ -28,6 +34,7 @@ EXIT_FILE_VARIABLE: Final = "IGPO_EXIT_DIR"
 
 CHECKPOINTS_DIR: Final = "checkpoints"
 FINAL_DIR: Final = "final"
+BEST_DIR: Final = "best"
 REWRITTEN_DIR: Final = "rewritten"
 METRICS_FILE: Final = "metrics.jsonl"
 SAMPLES_FILE: Final = "samples.jsonl"

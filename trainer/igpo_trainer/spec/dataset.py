@@ -15,7 +15,10 @@ class FieldNames(SpecModel):
     prompt: str = Field(default="question", min_length=1, max_length=128, description="Column of the problem text.")
     trace: str = Field(default="answer", min_length=1, max_length=128, description="Column of the reference trace.")
     answer: str | None = Field(
-        default=None, min_length=1, max_length=128, description="Column of the final answer; absent: found in the trace."
+        default=None,
+        min_length=1,
+        max_length=128,
+        description="Column of the final answer; absent: found in the trace.",
     )
 
 
@@ -34,14 +37,16 @@ class AnswerRule(SpecModel):
 class Holdout(SpecModel):
     """Problems kept out of training, for choosing the best checkpoint."""
 
-    rows: int = Field(default=256, ge=1, le=100_000, description="Problems held out, cut from the train split by seed.")
+    rows: int = Field(
+        default=256, ge=1, le=100_000, description="Number of problems held out, cut from the train split by seed."
+    )
 
 
 class Difficulty(SpecModel):
     """One difficulty of the built-in task."""
 
-    steps: int = Field(ge=1, le=4, description="Operations in a problem, 1 to 4.")
-    share: Fraction = Field(description="Relative frequency of this difficulty.")
+    steps: int = Field(ge=1, le=4, description="Number of arithmetic operations in a problem.")
+    share: Fraction = Field(description="Relative share of problems of this difficulty.")
     worked_out: Fraction = Field(
         default=1.0, description="Share of traces that show every step; the rest state the answer only."
     )
@@ -50,7 +55,7 @@ class Difficulty(SpecModel):
 class WordProblems(SpecModel):
     """Options of builtin:word-problems, a seeded generator of multi-step word problems."""
 
-    rows: int = Field(default=4000, ge=1, le=1_000_000, description="Training problems to generate.")
+    rows: int = Field(default=4000, ge=1, le=1_000_000, description="Number of training problems to generate.")
     style: Literal["Concise", "Verbose"] = Field(
         default="Concise", description="Concise: the bare chain of results. Verbose: the same with spoken filler."
     )
@@ -80,9 +85,11 @@ class DatasetSpec(SpecModel):
         description="Hub id, a .jsonl, .json or .parquet file, a folder of those, or builtin:word-problems.",
     )
     name: str | None = Field(default=None, min_length=1, max_length=128, description="Configuration of a hub data set.")
-    revision: str | None = Field(default=None, min_length=1, max_length=128, description="Hub commit, tag or branch.")
+    revision: str | None = Field(
+        default=None, min_length=1, max_length=128, description="Hub commit, tag or branch. Absent: main."
+    )
     split: str = Field(default="train", min_length=1, max_length=64, description="Split that is trained on.")
-    fields: FieldNames = Field(default_factory=FieldNames, description="Columns of a row.")
+    fields: FieldNames = Field(default_factory=FieldNames, description="Names of the columns that are read.")
     answer: AnswerRule = Field(default_factory=AnswerRule, description="How the answer is found in a trace.")
     holdout: Holdout = Field(default_factory=Holdout, description="Problems kept for evaluation.")
     max_prompt_tokens: PositiveInt = Field(default=600, description="Longest prompt, in tokens, template included.")

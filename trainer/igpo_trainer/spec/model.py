@@ -5,15 +5,24 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from igpo_trainer.spec.base import PositiveFloat, PositiveInt, SpecModel
+from igpo_trainer.spec.contract import DNS_LABEL, MAX_NAME_LENGTH
+
+RunKind = Literal["LengthAlignedSFT", "IGPOTraining"]
+"""Kinds of run a manifest can hold."""
 
 
 class CheckpointSource(SpecModel):
     """Another run whose result this run starts from."""
 
-    kind: Literal["LengthAlignedSFT", "IGPOTraining"] = Field(
+    kind: RunKind = Field(
         default="LengthAlignedSFT", description="Kind of the source run, in the same namespace or runs folder."
     )
-    name: str = Field(min_length=1, max_length=63, description="metadata.name of the source run.")
+    name: str = Field(
+        min_length=1,
+        max_length=MAX_NAME_LENGTH,
+        pattern=DNS_LABEL,
+        description="metadata.name of the source run, a DNS label.",
+    )
     checkpoint: Literal["Best", "Final"] = Field(
         default="Best", description="Best: highest held-out accuracy. Final: the state after the last step."
     )
@@ -22,10 +31,10 @@ class CheckpointSource(SpecModel):
 class ScratchModel(SpecModel):
     """Sizes of a small, randomly initialised Llama with the tokenizer that ships with igpo."""
 
-    hidden_size: int = Field(default=128, ge=8, le=4096, description="Width of the residual stream, in units.")
+    hidden_size: int = Field(default=128, ge=8, le=4096, description="Width of the residual stream, in features.")
     layers: int = Field(default=3, ge=1, le=64, description="Number of transformer blocks.")
     heads: int = Field(default=4, ge=1, le=64, description="Attention heads; must divide hiddenSize.")
-    intermediate_size: int = Field(default=384, ge=8, le=16384, description="Width of the MLP, in units.")
+    intermediate_size: int = Field(default=384, ge=8, le=16384, description="Width of the MLP, in features.")
     max_positions: int = Field(default=128, ge=8, le=32768, description="Longest prompt plus canvas, in tokens.")
     number_init: Literal["Fourier", "Random"] = Field(
         default="Fourier",
@@ -48,10 +57,15 @@ class ScratchModel(SpecModel):
 class LoraSpec(SpecModel):
     """Low-rank adapters on all seven linear layers of every block; without it all weights are trained."""
 
-    rank: int = Field(default=128, ge=1, le=1024, description="Rank r of the adapters.")
-    alpha: PositiveFloat = Field(default=64.0, description="Scale: the adapter is multiplied by alpha / rank.")
+    rank: int = Field(default=128, ge=1, le=1024, description="Rank r of the adapters, a number of features.")
+    alpha: PositiveFloat = Field(
+        default=64.0, description="Scale without unit: the adapter is multiplied by alpha / rank."
+    )
     dropout: float = Field(
-        default=0.0, ge=0.0, lt=1.0, description="Dropout before the adapter, a share. SFT only: RL refuses it."
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Share of the adapter's inputs dropped at random. SFT only: RL refuses it.",
     )
 
 
@@ -62,7 +76,7 @@ class ModelSpec(SpecModel):
         default=None, min_length=1, max_length=512, description="Hub id or folder of a LLaDA or Llama-family model."
     )
     revision: str | None = Field(
-        default=None, min_length=1, max_length=128, description="Hub commit, tag or branch. Default: main."
+        default=None, min_length=1, max_length=128, description="Hub commit, tag or branch. Absent: main."
     )
     adapt: Literal["MaskedDiffusion"] | None = Field(
         default=None,
@@ -102,8 +116,8 @@ class BatchingSpec(SpecModel):
     """How much work one process takes at once. Changes speed and memory, never the result."""
 
     rollout_rows: Literal["Auto"] | PositiveInt = Field(
-        default="Auto", description="Rows denoised together in one process. Auto: from the memory at hand."
+        default="Auto", description="Number of rows denoised together in one process. Auto: from the memory at hand."
     )
     update_groups: Literal["Auto"] | PositiveInt = Field(
-        default="Auto", description="Prompts whose groups share one forward and backward pass in one process."
+        default="Auto", description="Number of prompts whose groups share one forward and backward pass in one process."
     )

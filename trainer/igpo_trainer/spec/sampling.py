@@ -14,8 +14,10 @@ class SamplingSpec(SpecModel):
     steps: PositiveInt = Field(
         default=128, description="Denoising steps for a whole canvas; a multiple of the number of blocks, at most L."
     )
-    block_length: PositiveInt = Field(default=32, description="Tokens in a block; must divide completionLength.")
-    temperature: NonNegativeFloat = Field(default=1.2, description="Gumbel noise temperature T; 0 is greedy.")
+    block_length: PositiveInt = Field(default=32, description="Block length, in tokens; must divide completionLength.")
+    temperature: NonNegativeFloat = Field(
+        default=1.2, description="Temperature T of the Gumbel noise, in units of the logits; 0 is greedy."
+    )
     remasking: Literal["LowConfidence", "Random"] = Field(
         default="LowConfidence", description="Which predictions are kept in a step: the most confident, or random ones."
     )

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from igpo_trainer.spec.base import PositiveInt, SpecModel
+from igpo_trainer.spec.base import NonNegativeFloat, PositiveInt, SpecModel
 from igpo_trainer.spec.run import RunSpec
 from igpo_trainer.spec.sampling import SamplingSpec
 
@@ -12,8 +12,8 @@ from igpo_trainer.spec.sampling import SamplingSpec
 class SecretKeyRef(SpecModel):
     """One key of a Secret in the run's namespace."""
 
-    name: str = Field(min_length=1, max_length=253, description="Name of the Secret.")
-    key: str = Field(min_length=1, max_length=253, description="Key in the Secret.")
+    name: str = Field(min_length=1, max_length=253, description="Name of the Secret object.")
+    key: str = Field(min_length=1, max_length=253, description="Key in the Secret's data.")
 
 
 class Teacher(SpecModel):
@@ -29,8 +29,8 @@ class Teacher(SpecModel):
 class RewriteSpec(SpecModel):
     """How traces are rewritten before SFT."""
 
-    teacher: Teacher = Field(description="Who rewrites.")
-    concurrency: int = Field(default=16, ge=1, le=1024, description="Requests in flight.")
+    teacher: Teacher = Field(description="The endpoint that rewrites traces.")
+    concurrency: int = Field(default=16, ge=1, le=1024, description="Number of requests in flight.")
     max_tokens: int = Field(default=1024, ge=1, le=131072, description="Longest rewrite, in the teacher's tokens.")
     prompt: str | None = Field(
         default=None, min_length=1, max_length=16384, description="Instruction to the teacher; absent: the shipped one."
@@ -40,10 +40,11 @@ class RewriteSpec(SpecModel):
 class LengthSpec(SpecModel):
     """The length that SFT is aligned to."""
 
-    target: int = Field(default=256, ge=1, le=32768, description="Canvas length in tokens: that of RL rollouts.")
+    target: int = Field(default=256, ge=1, le=32768, description="Canvas length, in tokens: that of RL rollouts.")
     originals: Literal["Drop", "Context"] = Field(
         default="Drop",
-        description="Traces longer than target. Drop: left out and counted. Context: trained at contextTokens, an ablation.",
+        description="Traces longer than target. Drop: left out and counted. "
+        "Context: trained at contextTokens, an ablation.",
     )
     context_tokens: int = Field(default=4096, ge=1, le=131072, description="Canvas of originals: Context, in tokens.")
 
@@ -51,9 +52,11 @@ class LengthSpec(SpecModel):
 class TrainingSpec(SpecModel):
     """How long SFT runs: exactly one of epochs and steps."""
 
-    epochs: float | None = Field(default=None, gt=0.0, le=10_000.0, description="Passes over the kept traces.")
-    steps: int | None = Field(default=None, ge=1, le=10_000_000, description="Optimizer updates.")
-    batch_size: PositiveInt = Field(default=32, description="Traces per update over all processes.")
+    epochs: float | None = Field(
+        default=None, gt=0.0, le=10_000.0, description="Duration in epochs: passes over the kept traces."
+    )
+    steps: int | None = Field(default=None, ge=1, le=10_000_000, description="Duration in steps: optimizer updates.")
+    batch_size: PositiveInt = Field(default=32, description="Number of traces per update, over all processes.")
 
     @model_validator(mode="after")
     def _one_duration(self) -> Self:
@@ -62,14 +65,24 @@ class TrainingSpec(SpecModel):
         return self
 
 
+class EvaluationSampling(SamplingSpec):
+    """Sampling where only evaluation samples: greedy unless said otherwise."""
+
+    temperature: NonNegativeFloat = Field(
+        default=0.0, description="Temperature T of the Gumbel noise, in units of the logits; 0 is greedy."
+    )
+
+
 class LengthAlignedSFTSpec(RunSpec):
     """spec of kind LengthAlignedSFT."""
 
-    rewrite: RewriteSpec | None = Field(default=None, description="Absent: the traces are used as they are.")
-    length: LengthSpec = Field(default_factory=LengthSpec, description="Length alignment.")
-    training: TrainingSpec = Field(description="Duration and batch.")
-    sampling: SamplingSpec = Field(
-        default_factory=lambda: SamplingSpec(temperature=0.0), description="How evaluation denoises; RL's own settings."
+    rewrite: RewriteSpec | None = Field(
+        default=None, description="Rewriting of long traces by a teacher. Absent: the traces are used as they are."
+    )
+    length: LengthSpec = Field(default_factory=LengthSpec, description="The canvas length that SFT is aligned to.")
+    training: TrainingSpec = Field(description="Duration of training and its batch.")
+    sampling: EvaluationSampling = Field(
+        default_factory=EvaluationSampling, description="How evaluation denoises: as the RL run that follows does."
     )
 
     @model_validator(mode="after")
@@ -82,6 +95,8 @@ class LengthAlignedSFTSpec(RunSpec):
         return self
 
     @property
-    def completion_length(self) -> int:
-        """Canvas length L in tokens."""
-        return self.length.target
+    def longest_canvas(self) -> int:
+        """Longest canvas that any part of the run lays out, in tokens."""
+        if self.length.originals == "Context":
+            return max(self.completion_length, self.length.context_tokens)
+        return self.completion_length

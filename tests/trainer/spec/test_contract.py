@@ -1,0 +1,30 @@
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from igpo_trainer.spec.contract import TERMINATION_MESSAGE_BYTES, ExitCode, TerminationMessage
+from igpo_trainer.spec.errors import InterruptedRunError, InvalidDataError, InvalidRunError, RunError
+
+long_text = st.one_of(
+    st.text(max_size=60), st.builds(lambda char, n: char * n, st.characters(codec="utf-8"), st.integers(0, 9000))
+)
+
+
+@given(st.sampled_from(ExitCode), long_text, st.lists(long_text, max_size=6), st.integers(0, 10**9) | st.none())
+def test_a_termination_message_is_json_that_fits_and_keeps_code_step_and_newest_lines(code, reason, lines, step):
+    data = TerminationMessage(code=code, reason=reason, step=step, checkpoint="step-12", last_lines=lines).encode()
+    assert len(data) <= TERMINATION_MESSAGE_BYTES
+    read = json.loads(data)
+    assert (read["code"], read["step"], read["checkpoint"]) == (code, step, "step-12")
+    assert reason.startswith(read["reason"])
+    assert read["last_lines"] == lines[len(lines) - len(read["last_lines"]) :]
+    if read["last_lines"]:
+        assert read["reason"] == reason
+
+
+def test_each_error_has_the_exit_code_of_the_contract():
+    codes = {
+        error: error("x").exit_code for error in (RunError, InvalidRunError, InvalidDataError, InterruptedRunError)
+    }
+    assert list(codes.values()) == [1, 64, 65, 75]

@@ -1,0 +1,34 @@
+"""torchrun without its noise: runs it unchanged and hands each failed rank's exit code to the launcher.
+
+A process of its own because torchrun turns every code into 1 and prints a long traceback over the rank's own.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.run import main as torchrun
+
+from igpo_trainer.cli.rank_exit import RankExit, leave_rank_exits
+from igpo_trainer.spec.contract import EXIT_FILE_VARIABLE
+
+
+def main() -> int:
+    """Run torchrun with our arguments; 1 when a rank failed, 128 + n when signal n ended it."""
+    try:
+        torchrun(sys.argv[1:])
+    except ChildFailedError as error:
+        exits = {
+            failure.local_rank: RankExit(failure.exitcode, failure.timestamp) for failure in error.failures.values()
+        }
+        leave_rank_exits(Path(os.environ[EXIT_FILE_VARIABLE]), exits)
+        return 1
+    except SignalException as error:
+        return 128 + error.sigval
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

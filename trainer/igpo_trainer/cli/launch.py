@@ -1,0 +1,146 @@
+"""igpo-launch: PID 1 of a training pod. Starts torchrun, forwards signals, and ends with the pod contract's code."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, BinaryIO, Final, Self, cast
+
+from igpo_trainer.cli.ending import Evidence, termination_of
+from igpo_trainer.cli.gang import Gang
+from igpo_trainer.cli.log_tail import LogTail
+from igpo_trainer.cli.orphans import adopt_orphans, end_children, reap_until
+from igpo_trainer.cli.outcome import read_outcomes
+from igpo_trainer.cli.rank_exit import read_rank_exits
+from igpo_trainer.spec.contract import EXIT_FILE_VARIABLE, MANIFEST_PATH, TERMINATION_LOG_PATH, TerminationMessage
+from igpo_trainer.spec.errors import RunError
+
+GRACE_VARIABLE: Final = "IGPO_GRACE_SECONDS"
+TERMINATION_LOG_VARIABLE: Final = "IGPO_TERMINATION_LOG"
+DEFAULT_GRACE_SECONDS: Final = 600.0
+_LOG_DRAIN_SECONDS = 5.0
+
+
+def launch(
+    worker: Sequence[str],
+    gang: Gang,
+    *,
+    grace_seconds: float = DEFAULT_GRACE_SECONDS,
+    termination_log: Path | None = None,
+) -> int:
+    """Run worker (a whole command line) once per local rank under torchrun and return the pod contract's exit code.
+
+    SIGTERM and SIGINT go on to the ranks, which then have grace_seconds less five; a second SIGINT kills them.
+    The reason, step, checkpoint and last lines go to termination_log. Main thread only; reaps every child.
+    """
+    with tempfile.TemporaryDirectory(prefix="igpo-exit-") as folder, _Forwarder() as forwarder:
+        adopt_orphans()
+        tail = LogTail()
+        agent = subprocess.Popen(  # noqa: S603 our own module; the worker's command line is the caller's
+            [sys.executable, "-m", "igpo_trainer.cli.agent", *gang.torchrun_arguments(worker, grace_seconds)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(gang, folder),
+            start_new_session=True,
+        )
+        forwarder.to(agent.pid)
+        threads = [
+            tail.follow(cast("BinaryIO", agent.stdout), sys.stdout.buffer),
+            tail.follow(cast("BinaryIO", agent.stderr), sys.stderr.buffer),
+        ]
+        agent.returncode = reap_until(agent.pid)
+        forwarder.to(None)
+        end_children()
+        for thread in threads:
+            thread.join(_LOG_DRAIN_SECONDS)
+        message = termination_of(
+            Evidence(
+                processes=gang.processes,
+                outcomes=read_outcomes(Path(folder), gang.processes),
+                torchrun_code=agent.returncode,
+                exits=read_rank_exits(Path(folder)),
+                stopped_by=forwarder.received,
+                log=tail.lines(),
+            )
+        )
+    if termination_log is not None:
+        _write(termination_log, message)
+    return message.code
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Console script: read the pod's environment, run the manifest, exit with the contract's code."""
+    parser = argparse.ArgumentParser(prog="igpo-launch", description=__doc__)
+    parser.add_argument(
+        "--manifest", type=Path, default=MANIFEST_PATH, help="the run's manifest (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--grace-seconds",
+        type=float,
+        default=float(os.environ.get(GRACE_VARIABLE, DEFAULT_GRACE_SECONDS)),
+        help=f"time from SIGTERM to SIGKILL, the pod's grace period (default: ${GRACE_VARIABLE} or %(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    log = Path(os.environ.get(TERMINATION_LOG_VARIABLE, TERMINATION_LOG_PATH))
+    worker = [sys.executable, "-m", "igpo_trainer.cli.worker", "--manifest", str(options.manifest)]
+    try:
+        code = launch(
+            worker, Gang.from_environment(os.environ), grace_seconds=options.grace_seconds, termination_log=log
+        )
+    except RunError as error:
+        code = int(error.exit_code)
+        sys.stderr.write(f"igpo-launch: {error}\n")
+        _write(log, TerminationMessage(code=code, reason=str(error)))
+    sys.exit(code)
+
+
+def _environment(gang: Gang, folder: str) -> dict[str, str]:
+    threads = max(1, len(os.sched_getaffinity(0)) // gang.processes)
+    return {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONUNBUFFERED": "1", EXIT_FILE_VARIABLE: folder}
+
+
+def _write(path: Path, message: TerminationMessage) -> None:
+    """Write in place: the kubelet mounts this very file, so it cannot be replaced."""
+    try:
+        path.write_bytes(message.encode())
+    except OSError as error:
+        sys.stderr.write(f"igpo-launch: no termination message in {path}: {error.strerror}\n")
+
+
+class _Forwarder:
+    """Hands SIGTERM and SIGINT on to torchrun once, also when they arrive before it has started."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._child: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def to(self, child: int | None) -> None:
+        self._child = child
+        if self.received is not None:
+            self._send(self.received)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.received is None:
+            self.received = number
+            self._send(number)
+        elif number == signal.SIGINT and self.received == signal.SIGINT:
+            self._send(signal.SIGKILL)  # the ranks follow in end_children
+
+    def _send(self, number: int) -> None:
+        if self._child is not None:
+            os.kill(self._child, number)

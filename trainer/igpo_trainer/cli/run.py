@@ -1,0 +1,132 @@
+"""`igpo run -f`: carry out the documents of a manifest on this machine, in dependency order."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from igpo_trainer.spec.contract import FINAL_DIR, METRICS_FILE, METRICS_PORT, REPORT_FILE, ExitCode
+from igpo_trainer.spec.document import Document
+from igpo_trainer.spec.errors import RunError
+from igpo_trainer.spec.manifest import dependency_order, load_manifest
+
+GRACE_SECONDS = 600.0
+"""Time the processes of a run get to save after Ctrl-C."""
+
+
+def run(
+    file: Annotated[Path, typer.Option("--file", "-f", help="Manifest with one or more runs.")],
+    runs: Annotated[Path, typer.Option(help="Folder of all runs; this one goes to <runs>/<kind>/<name>/.")] = Path(
+        "runs"
+    ),
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Training processes. Default: workers.replicas × gpusPerWorker as far as there are GPUs."
+        ),
+    ] = None,
+    metrics_port: Annotated[
+        int,
+        typer.Option(
+            min=0, max=65535, help="Port of /metrics and /status on this machine; the next free one is taken."
+        ),
+    ] = METRICS_PORT,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only errors and the result.")] = False,
+) -> None:
+    """Train every run of a manifest, each after the one it starts from.
+
+    A run that is half done continues from its newest checkpoint; one that is finished is left alone. Ctrl-C saves
+    first. Each run folder holds metrics.jsonl, summary.json, report.html, checkpoints/ and final/, which loads with
+    transformers' from_pretrained.
+    """
+    documents = dependency_order(load_manifest(file))
+    for document in documents:
+        run_dir = runs / document.kind / document.name
+        if _is_finished(document, run_dir):
+            typer.echo(f"{document}: finished before, left alone; report: {run_dir / REPORT_FILE}")
+            continue
+        count, note = _processes(document, processes)
+        if note and not quiet:
+            typer.echo(f"{document}: {note}")
+        if count == 1:
+            _train_here(document, runs, metrics_port, quiet=quiet)
+        else:
+            _train_under_torchrun(document, runs, metrics_port, count, quiet=quiet)
+        typer.echo(result_line(document, run_dir))
+
+
+def result_line(document: Document, run_dir: Path) -> str:
+    """What a run achieved, in one line."""
+    from igpo_trainer.observe.journal import read_metrics
+    from igpo_trainer.observe.summary import summarise
+
+    summary = summarise(read_metrics(run_dir))
+    parts = [f"{document}: {summary.steps} steps in {summary.seconds:.0f} s"]
+    if summary.accuracy_start is not None and summary.accuracy_end is not None:
+        parts.append(f"held-out accuracy {summary.accuracy_start:.1%} → {summary.accuracy_end:.1%}")
+    if summary.all_wrong_start is not None and summary.all_wrong_end is not None:
+        parts.append(f"all-wrong groups {summary.all_wrong_start:.1%} → {summary.all_wrong_end:.1%}")
+    return ", ".join(parts) + f"; report: {run_dir / REPORT_FILE}"
+
+
+def _is_finished(document: Document, run_dir: Path) -> bool:
+    """Whether the folder holds the result of this very run; raises InvalidRunError when it holds another's."""
+    from igpo_trainer.loop.identity import document_hash, require_same_run
+    from igpo_trainer.observe.journal import read_metrics
+    from igpo_trainer.observe.records import EndRecord
+
+    if not (run_dir / METRICS_FILE).exists():
+        return False
+    require_same_run(run_dir, document_hash(document), document.kind, document.name)
+    return (run_dir / FINAL_DIR).is_dir() and any(isinstance(r, EndRecord) for r in read_metrics(run_dir))
+
+
+def _processes(document: Document, asked: int | None) -> tuple[int, str]:
+    """How many processes to start, and what to tell about it. The result of a run does not depend on it."""
+    import torch
+
+    workers = document.spec.workers
+    wanted = workers.replicas * max(1, workers.gpus_per_worker)
+    if asked is not None:
+        return asked, ""
+    gpus = torch.cuda.device_count()
+    if wanted == 1 or gpus >= wanted:
+        return wanted, ""
+    count = max(1, gpus)
+    return (
+        count,
+        f"asks for {wanted} processes, this machine has {gpus} GPUs: runs in {count} (--processes sets another number)",
+    )
+
+
+def _train_here(document: Document, runs: Path, metrics_port: int, *, quiet: bool) -> None:
+    from igpo_trainer.loop.ranks import Ranks
+    from igpo_trainer.loop.setup import RunPlace
+    from igpo_trainer.loop.stop import StopSignal
+    from igpo_trainer.loop.train import train
+    from igpo_trainer.observe.console import Mode
+
+    place = RunPlace(root=runs, metrics_port=metrics_port, mode=Mode.detect(quiet=quiet))
+    with StopSignal() as stop:
+        train(document, place, Ranks(), stop)
+
+
+def _train_under_torchrun(document: Document, runs: Path, metrics_port: int, count: int, *, quiet: bool) -> None:
+    from igpo_trainer.cli.gang import Gang
+    from igpo_trainer.cli.launch import launch
+
+    worker = [sys.executable, "-m", "igpo_trainer.cli.worker", "--manifest", str(document.file)]
+    worker += ["--run", str(document), "--runs", str(runs), "--metrics-port", str(metrics_port), "--desk"]
+    worker += ["--quiet"] if quiet else []
+    code = launch(worker, Gang(processes=count), grace_seconds=GRACE_SECONDS)
+    if code != 0:
+        raise _ended(code, document)
+
+
+def _ended(code: int, document: Document) -> RunError:
+    """The error of a gang whose ranks have already said what went wrong."""
+    error = RunError(f"{document}: ended with exit code {code}; the reason stands above")
+    if code in set(ExitCode):
+        error.exit_code = ExitCode(code)
+    return error

@@ -1,0 +1,81 @@
+"""One rank of a run: what torchrun starts in a pod, and at a desk with several processes."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from igpo_trainer.cli.outcome import run_and_report
+from igpo_trainer.loop.position import Position
+from igpo_trainer.loop.stop import StopSignal
+from igpo_trainer.spec.contract import (
+    ATTEMPT_VARIABLE,
+    FROM_VOLUME_PATH,
+    MANIFEST_PATH,
+    METRICS_LINGER_SECONDS,
+    METRICS_PORT,
+    RUN_ID_VARIABLE,
+    VOLUME_PATH,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train one document of a manifest and exit with the contract's code."""
+    options = _parser().parse_args(arguments)
+    position = Position()
+    # Before torch is imported, which takes seconds: SIGTERM in that time must not kill the rank unsaved.
+    with StopSignal() as stop:
+        code = run_and_report(lambda: _train(options, stop, position), position)
+    sys.exit(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="igpo-worker", description=__doc__)
+    parser.add_argument("--manifest", type=Path, default=MANIFEST_PATH, help="manifest (default: %(default)s)")
+    parser.add_argument("--run", help="KIND/NAME of the document; default: the only one")
+    parser.add_argument("--runs", type=Path, default=VOLUME_PATH, help="folder of all runs (default: %(default)s)")
+    parser.add_argument("--metrics-port", type=int, default=METRICS_PORT, help="default: %(default)s")
+    parser.add_argument("--desk", action="store_true", help="not in a pod: metrics stay local, nothing lingers")
+    parser.add_argument("--quiet", action="store_true", help="no progress lines")
+    return parser
+
+
+def _train(options: argparse.Namespace, stop: StopSignal, position: Position) -> None:
+    from igpo_trainer.loop.ranks import Ranks
+    from igpo_trainer.loop.setup import RunPlace
+    from igpo_trainer.loop.train import train
+    from igpo_trainer.observe.console import Mode
+    from igpo_trainer.spec.errors import InvalidRunError
+    from igpo_trainer.spec.manifest import load_manifest
+
+    documents = [d for d in load_manifest(options.manifest) if options.run in (None, str(d))]
+    if len(documents) != 1:
+        raise InvalidRunError(
+            f"{options.manifest}: {len(documents)} documents match {options.run or 'any run'}; "
+            "name one with --run KIND/NAME"
+        )
+    mode = Mode.QUIET if options.quiet else Mode.LINES
+    if options.desk:
+        place = RunPlace(root=options.runs, metrics_port=options.metrics_port, mode=mode)
+    else:
+        place = RunPlace(
+            root=options.runs,
+            from_root=FROM_VOLUME_PATH if FROM_VOLUME_PATH.is_dir() else None,
+            run_id=os.environ.get(RUN_ID_VARIABLE),
+            attempt=int(os.environ[ATTEMPT_VARIABLE]) if ATTEMPT_VARIABLE in os.environ else None,
+            metrics_port=options.metrics_port,
+            metrics_address="",
+            port_may_move=False,
+            mode=mode,
+            linger_seconds=METRICS_LINGER_SECONDS,
+        )
+    ranks = Ranks.join()
+    try:
+        train(documents[0], place, ranks, stop, position)
+    finally:
+        ranks.leave()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""One problem: as read from a data set, and as token ids."""
+
+import hashlib
+from dataclasses import dataclass
+
+
+def problem_key(prompt: str, answer: str) -> str:
+    """Stable id of a problem: the first 16 hex digits of sha256 over prompt and answer."""
+    return hashlib.sha256(f"{prompt}\x1f{answer}".encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One row of a data set, as read."""
+
+    key: str
+    """Stable id, see problem_key."""
+    prompt: str
+    """Problem text, before template and instruction."""
+    trace: str
+    """Reference trace as written on the canvas."""
+    answer: str
+    """Final answer."""
+    difficulty: str = ""
+    """For example "3 steps"; empty when unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedProblem:
+    """A problem as token ids."""
+
+    problem: Problem
+    prompt_ids: tuple[int, ...]
+    """Template applied; ends where the canvas begins."""
+    trace_ids: tuple[int, ...]
+    """The reference trace without an end token."""
+    trace_spans: tuple[tuple[int, int], ...]
+    """Character span of each trace token in problem.trace."""

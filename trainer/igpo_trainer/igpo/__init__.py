@@ -1,0 +1,1 @@
+"""IGPO itself: hints, rescue, advantages and the objective. Pure functions; no files, no clocks."""

@@ -1,0 +1,42 @@
+"""How many rows fit in one forward, from the memory at hand. Changes speed and memory, never a result."""
+
+from typing import Literal
+
+import torch
+
+from igpo_trainer.models.denoiser import Denoiser
+
+CPU_BUDGET_BYTES = 2 * 2**30
+GPU_SHARE = 0.4
+"""Share of the free GPU memory that activations may take; the rest is for gradients, Adam state and fragmentation."""
+MOST_ROWS = 512
+
+
+def rollout_rows(asked: Literal["Auto"] | int, denoiser: Denoiser, positions: int, block_length: int) -> int:
+    """Canvases per forward without gradient: activations of one layer, and the active block's logits."""
+    if asked != "Auto":
+        return asked
+    config = denoiser.causal_lm.config
+    activations = positions * (8 * config.hidden_size + 3 * config.intermediate_size) * 4
+    scores = config.num_attention_heads * positions * positions * 4
+    logits = 4 * block_length * config.vocab_size * 4
+    return _rows(denoiser, activations + scores + logits)
+
+
+def update_rows(asked: Literal["Auto"] | int, denoiser: Denoiser, positions: int, *, recompute: bool) -> int:
+    """Rows per forward and backward: activations of every layer, or one set per layer under recomputation."""
+    if asked != "Auto":
+        return asked
+    config = denoiser.causal_lm.config
+    per_layer = positions * (12 * config.hidden_size + 5 * config.intermediate_size) * 4
+    per_layer += 2 * config.num_attention_heads * positions * positions * 4
+    kept = positions * config.hidden_size * 4 if recompute else per_layer
+    return _rows(denoiser, config.num_hidden_layers * kept + per_layer)
+
+
+def _rows(denoiser: Denoiser, bytes_per_row: int) -> int:
+    device = denoiser.banned_N.device
+    budget = CPU_BUDGET_BYTES
+    if device.type == "cuda":
+        budget = int(torch.cuda.mem_get_info(device)[0] * GPU_SHARE)
+    return max(1, min(MOST_ROWS, budget // bytes_per_row))

@@ -1,0 +1,118 @@
+"""One cycle's rollouts with everything an update needs, as plain per-group data that survives a checkpoint."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from igpo_trainer.data.problem import EncodedProblem
+from igpo_trainer.diffusion.logprobs import Estimator, GroupTokens, ScoringPlan, plan_scoring
+from igpo_trainer.diffusion.noise import NoiseKey
+from igpo_trainer.igpo.advantage import advantages
+from igpo_trainer.igpo.entropy_filter import kept_hints
+from igpo_trainer.igpo.objective import GroupBatch
+from igpo_trainer.igpo.rollout import Group
+from igpo_trainer.loop.policy import Policy
+from igpo_trainer.spec.igpo import IGPOTrainingSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredGroup:
+    """A group with the old policy's view of it, on the CPU."""
+
+    group: Group
+    advantages: tuple[float | None, ...]
+    old_RGL: Tensor
+    reference_RGL: Tensor | None
+    kept_GL: Tensor
+    """True where a token carries gradient: below |o| and not a filtered hint."""
+    entropy_hint: tuple[float, ...]
+    """Entropy in nats of every hint token, kept or not."""
+    entropy_generated: float
+    """Mean entropy in nats over generated tokens; 0 when there are none."""
+
+
+class CycleScorer:
+    """Plans and scores the groups of one cycle under the old, reference and current policy."""
+
+    def __init__(self, spec: IGPOTrainingSpec, policy: Policy, problems: Sequence[EncodedProblem], cycle: int) -> None:
+        self._spec = spec
+        self._policy = policy
+        self._problems = problems
+        self._cycle = cycle
+
+    def plan(self, groups: Sequence[Group], estimator: Estimator | None = None) -> ScoringPlan:
+        """What to score for `groups`; the same masks for every policy of the cycle."""
+        objective = self._spec.objective
+        tokens = [
+            GroupTokens(
+                self._problems[g.row].prompt_ids,
+                tuple(r.ids for r in g.rollouts),
+                tuple(r.length for r in g.rollouts),
+                NoiseKey(self._spec.seed, "scoring", self._cycle, g.prompt, 0),
+            )
+            for g in groups
+        ]
+        plan = plan_scoring(
+            tokens, estimator or objective.log_probs, objective.mask_samples, self._policy.denoiser.tokens
+        )
+        return plan.to(self._policy.accelerator.device)
+
+    def score(self, groups: Sequence[Group]) -> list[ScoredGroup]:
+        """Old and reference log-probabilities, entropies and the entropy filter for some groups."""
+        size, temperature = self._spec.group_size, self._spec.sampling.temperature
+        plan = self.plan(groups)
+        scores = self._policy.score_frozen(plan, temperature)
+        old_RNL = plan.place(scores.logp_MK).cpu()
+        reference_RNL = None
+        if self._spec.objective.kl_coefficient > 0:
+            reference_RNL = plan.place(self._policy.score_frozen(plan, temperature, reference=True).logp_MK).cpu()
+        if self._spec.objective.log_probs != "MeanField":
+            plan = self.plan(groups, "MeanField")
+            scores = self._policy.score_frozen(plan, temperature)
+        entropy_NL = plan.place(scores.entropy_M[:, None].expand_as(plan.tokens_MK)).cpu()[0]
+        scored = []
+        for p, group in enumerate(groups):
+            part = slice(p * size, (p + 1) * size)
+            reference_RGL = None if reference_RNL is None else reference_RNL[:, part].clone()
+            scored.append(self._filtered(group, old_RNL[:, part].clone(), reference_RGL, entropy_NL[part]))
+        return scored
+
+    def _filtered(self, group: Group, old_RGL: Tensor, reference_RGL: Tensor | None, entropy_GL: Tensor) -> ScoredGroup:
+        kept_GL = torch.zeros(entropy_GL.shape, dtype=torch.bool)
+        hint_entropies: list[float] = []
+        generated_entropies: list[float] = []
+        for g, rollout in enumerate(group.rollouts):
+            entropy_L = entropy_GL[g].tolist()
+            hints = set(rollout.hint_positions)
+            kept = kept_hints(entropy_L, rollout.hint_positions, self._spec.hints.entropy_keep_ratio)
+            for k in range(rollout.length):
+                kept_GL[g, k] = k not in hints or k in kept
+                (hint_entropies if k in hints else generated_entropies).append(entropy_L[k])
+        mean = sum(generated_entropies) / max(1, len(generated_entropies))
+        gains = advantages(group, self._spec.objective.advantage)
+        return ScoredGroup(group, gains, old_RGL, reference_RGL, kept_GL, tuple(hint_entropies), mean)
+
+
+def group_batch(scored: Sequence[ScoredGroup], weight_RNL: Tensor) -> GroupBatch:
+    """Stack groups for the objective, on the device of `weight_RNL`."""
+    device = weight_RNL.device
+    rollouts = [r for s in scored for r in s.group.rollouts]
+    canvas_length = weight_RNL.shape[-1]
+    hint_NL = torch.zeros(len(rollouts), canvas_length, dtype=torch.bool)
+    for n, rollout in enumerate(rollouts):
+        hint_NL[n, list(rollout.hint_positions)] = True
+    gains = [a for s in scored for a in s.advantages]
+    references = [s.reference_RGL for s in scored if s.reference_RGL is not None]
+    dtype = scored[0].old_RGL.dtype
+    return GroupBatch(
+        old_RNL=torch.cat([s.old_RGL for s in scored], dim=1).to(device),
+        reference_RNL=torch.cat(references, dim=1).to(device) if references else None,
+        weight_RNL=weight_RNL.to(dtype),
+        kept_NL=torch.cat([s.kept_GL for s in scored]).to(device),
+        hint_NL=hint_NL.to(device),
+        length_N=torch.tensor([r.length for r in rollouts], dtype=dtype, device=device),
+        advantage_N=torch.tensor([a or 0.0 for a in gains], dtype=dtype, device=device),
+        judged_N=torch.tensor([r.judged for r in rollouts], device=device),
+    )

@@ -1,0 +1,85 @@
+"""The encoded problems of a run: trained on, held out, measured."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from igpo_trainer.data.encode import encode_all
+from igpo_trainer.data.problem import EncodedProblem
+from igpo_trainer.data.readers import load_evaluation, load_split
+from igpo_trainer.observe.records import DataRecord, Time
+from igpo_trainer.spec.document import Spec
+from igpo_trainer.spec.errors import InvalidDataError
+from igpo_trainer.spec.run import HOLDOUT, EvaluationSet
+from igpo_trainer.spec.sft import LengthAlignedSFTSpec
+
+
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """Problems in token ids."""
+
+    train: tuple[EncodedProblem, ...]
+    heldout: tuple[EncodedProblem, ...]
+    others: Mapping[EvaluationSet, tuple[EncodedProblem, ...]]
+    """Evaluation sets that are not the hold-out."""
+    record: DataRecord
+
+    def measured(self, measured: EvaluationSet) -> tuple[EncodedProblem, ...]:
+        """Problems of an evaluation set."""
+        return self.heldout if measured.source == HOLDOUT else self.others[measured]
+
+
+def load_data(spec: Spec, tokenizer: PreTrainedTokenizerBase, model_limit: int) -> RunData:
+    """Read, split and encode everything the run needs; equal on all ranks.
+
+    SFT leaves out traces that do not fit the canvas with their end token. Raises InvalidDataError when more than half
+    of the traces are longer than the canvas, and what the readers raise.
+    """
+    began = time.time()
+    split = load_split(spec.dataset, spec.prompt, seed=spec.seed)
+    is_sft = isinstance(spec, LengthAlignedSFTSpec)
+
+    def encoded(problems: list, *, traces: bool) -> tuple[list[EncodedProblem], int, int]:  # type: ignore[type-arg]
+        kept, report = encode_all(
+            problems,
+            tokenizer,
+            spec.prompt,
+            spec.dataset,
+            completion_length=spec.completion_length,
+            model_limit=model_limit,
+            long_traces="Refuse" if traces else "Count",
+        )
+        return kept, report.dropped_overlong, report.truncated_traces
+
+    train, dropped, overlong = encoded(split.train, traces=True)
+    reasons = Counter({"overlong prompt": dropped, "duplicate of a held-out prompt": split.removed_duplicates})
+    if is_sft:
+        fitting = [e for e in train if len(e.trace_ids) < spec.completion_length]
+        reasons["trace longer than length.target"] = len(train) - len(fitting)
+        train, overlong = fitting, 0
+        if not train:
+            raise InvalidDataError(
+                f"{spec.dataset.source}: no trace with its end token fits length.target {spec.completion_length}; "
+                "raise length.target and sampling.completionLength"
+            )
+    heldout = encoded(split.holdout, traces=False)[0]
+    others = {
+        measured: tuple(encoded(problems, traces=False)[0])
+        for measured, problems in load_evaluation(
+            spec.evaluation, spec.dataset, spec.prompt, seed=spec.seed, holdout=split.holdout
+        )
+        if measured.source != HOLDOUT
+    }
+    record = DataRecord(
+        problems=len(train),
+        heldout=len(heldout),
+        dropped={reason: count for reason, count in sorted(reasons.items()) if count},
+        overlong_traces=overlong,
+        trace_lengths=dict(Counter(len(e.trace_ids) + 1 for e in train)),
+        target_length=spec.completion_length,
+        time=Time(at=time.time(), seconds=time.time() - began),
+    )
+    return RunData(tuple(train), tuple(heldout), others, record)

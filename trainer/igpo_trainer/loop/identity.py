@@ -1,0 +1,149 @@
+"""Whose run folder this is: run.json, adoption, and fencing of older attempts."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
+
+from igpo_trainer.loop.folder import write_atomically
+from igpo_trainer.spec.contract import API_VERSION, RUN_FILE
+from igpo_trainer.spec.document import Document
+from igpo_trainer.spec.errors import InterruptedRunError, InvalidRunError
+
+MUTABLE_FIELDS: Final = frozenset(
+    {"suspend", "batching", "workers", "image", "storage", "runPolicy", "managedBy", "ttlSecondsAfterFinished"}
+)
+"""Fields of spec that may differ between attempts: they change where and how fast a run goes, never its result."""
+
+
+class RunIdentity(BaseModel):
+    """JSON of run.json."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
+    )
+
+    run_id: str
+    spec_hash: str
+    attempt: int
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right of one attempt to write into a run folder, until a newer attempt claims it."""
+
+    path: Path
+    identity: RunIdentity
+    resumed: bool
+    """Whether the folder already held this run."""
+
+    def still_owner(self) -> bool:
+        """Whether run.json still names this attempt; read again at every call."""
+        return _read(self.path) == self.identity
+
+    def require_owner(self) -> None:
+        """Check ownership; call it right before anything is published.
+
+        Raises InterruptedRunError when a newer attempt owns the folder: this one writes nothing more and exits 75.
+        """
+        owner = _read(self.path)
+        if owner != self.identity:
+            raise _fenced(self.path, self.identity, owner)
+
+
+def claim(
+    run_dir: Path, spec_hash: str, *, kind: str, name: str, run_id: str | None = None, attempt: int | None = None
+) -> Claim:
+    """Make run_dir ours, or take it over from an earlier attempt of the same spec. Global rank 0 only.
+
+    run_id and attempt come from the operator; without them (at a desk) the id is kept and the attempt counted up.
+
+    Raises InvalidRunError when the folder holds a run of another spec or cannot be written, and InterruptedRunError
+    when a newer attempt of the same run owns it.
+    """
+    path = run_dir / RUN_FILE
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        earlier = require_same_run(run_dir, spec_hash, kind, name)
+        identity = RunIdentity(
+            run_id=run_id or (earlier.run_id if earlier else os.urandom(8).hex()),
+            spec_hash=spec_hash,
+            attempt=attempt or (earlier.attempt + 1 if earlier else 1),
+            kind=kind,
+            name=name,
+        )
+        if earlier is not None and earlier.run_id == identity.run_id and earlier.attempt > identity.attempt:
+            raise _fenced(path, identity, earlier)
+        write_atomically(path, (identity.model_dump_json(by_alias=True, indent=1) + "\n").encode())
+    except OSError as error:
+        raise InvalidRunError(
+            f"{run_dir} cannot be written by uid {os.getuid()}, gid {os.getgid()} ({error.strerror}): "
+            "make it writable for them, e.g. with securityContext.fsGroup"
+        ) from error
+    return Claim(path, identity, resumed=earlier is not None)
+
+
+def require_same_run(run_dir: Path, spec_hash: str, kind: str, name: str) -> RunIdentity | None:
+    """The identity of the run in a folder; None when there is none. Raises InvalidRunError for another spec."""
+    earlier = _read(run_dir / RUN_FILE)
+    if earlier is not None and earlier.spec_hash != spec_hash:
+        raise InvalidRunError(
+            f"{run_dir}: the volume holds another run, {earlier.kind}/{earlier.name} with spec hash "
+            f"{earlier.spec_hash[:12]}, not {kind}/{name} with {spec_hash[:12]}; "
+            "give this run another name, storage.subPath or folder, or move the old one away"
+        )
+    return earlier
+
+
+def document_hash(document: Document) -> str:
+    """spec_hash of a checked document, with defaults left out."""
+    spec = document.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return spec_hash({"apiVersion": API_VERSION, "kind": document.kind, "spec": spec})
+
+
+def spec_hash(document: Mapping[str, Any]) -> str:
+    """sha256, hex, of a manifest document without the fields that may change between attempts.
+
+    Equal for any order of keys and for 3 and 3.0. Give it the parsed document with defaults left out, so that a
+    default written down and one left out hash the same. Metadata and status do not count.
+    """
+    spec = {key: value for key, value in document.get("spec", {}).items() if key not in MUTABLE_FIELDS}
+    canonical = {"apiVersion": document.get("apiVersion"), "kind": document.get("kind"), "spec": _canonical(spec)}
+    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read(path: Path) -> RunIdentity | None:
+    try:
+        return RunIdentity.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise InvalidRunError(
+            f"{path} is not a run record ({error.errors()[0]['msg']}): move the folder away or choose another one"
+        ) from error
+
+
+def _fenced(path: Path, ours: RunIdentity, owner: RunIdentity | None) -> InterruptedRunError:
+    held = "no attempt" if owner is None else f"run {owner.run_id}, attempt {owner.attempt}"
+    return InterruptedRunError(
+        f"{path} belongs to {held}; attempt {ours.attempt} of run {ours.run_id} is fenced off and wrote nothing more"
+    )
+
+
+def _canonical(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

@@ -1,0 +1,13 @@
+"""How far the run is, for whoever has to report its end."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Position:
+    """The loop keeps it current, so that even a crash can tell."""
+
+    step: int | None = None
+    """Last finished step; None before the first."""
+    checkpoint: str | None = None
+    """Folder name of the last complete checkpoint."""

@@ -1,0 +1,190 @@
+"""Everything a training loop works with, built once from a document, and the actions both loops share."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerFast
+
+from igpo_trainer.loop.data import RunData
+from igpo_trainer.loop.evaluation import evaluate
+from igpo_trainer.loop.identity import Claim
+from igpo_trainer.loop.interruption import StopRequestedError
+from igpo_trainer.loop.policy import Policy
+from igpo_trainer.loop.position import Position
+from igpo_trainer.loop.ranks import Ranks
+from igpo_trainer.loop.rollouts import RolloutWorker
+from igpo_trainer.loop.stop import StopSignal
+from igpo_trainer.loop.store import CheckpointInfo, CheckpointStore, checkpoint_name
+from igpo_trainer.loop.telemetry import Telemetry
+from igpo_trainer.models.save import save_model
+from igpo_trainer.observe.records import (
+    CheckpointRecord,
+    EndRecord,
+    EvaluationRecord,
+    JournalRecord,
+    Phase,
+    State,
+    Time,
+)
+from igpo_trainer.spec.contract import BEST_DIR, FINAL_DIR, CheckpointStatus
+from igpo_trainer.spec.document import Spec
+from igpo_trainer.spec.errors import RunError
+from igpo_trainer.spec.run import HOLDOUT, EvaluationSet
+
+
+@dataclass(slots=True)
+class Session:
+    """A run with everything it needs; closed by `close`."""
+
+    spec: Spec
+    run_dir: Path
+    ranks: Ranks
+    stop: StopSignal
+    telemetry: Telemetry
+    policy: Policy
+    tokenizer: PreTrainedTokenizerFast
+    data: RunData
+    worker: RolloutWorker
+    store: CheckpointStore
+    claim: Claim | None
+    """Ownership of the folder; on the main rank only."""
+    position: Position
+    """How far the run is, for whoever reports its end."""
+    update_rows: int
+    """Groups (RL) or traces (SFT) in one forward and backward pass."""
+    opening: tuple[JournalRecord, ...]
+    """First lines of a fresh journal."""
+    resources: ExitStack
+
+    @contextmanager
+    def phase(self, phase: Phase) -> Iterator[None]:
+        """Time a phase; after it every rank learns whether one was told to stop."""
+        with self.telemetry.phase(phase):
+            yield
+        self.leave_if_told()
+
+    def on_update_progress(self) -> None:
+        """After a micro-batch: show progress, leave if told to. A collective."""
+        self.telemetry.progress()
+        self.leave_if_told()
+
+    def leave_if_told(self) -> None:
+        """Raise StopRequestedError on every rank when any was told to stop. A collective."""
+        if self.stop.requested_anywhere(self.ranks):
+            raise StopRequestedError
+
+    def resume(self) -> CheckpointInfo | None:
+        """Load the newest complete checkpoint, verified, and cut the journal back to it; None on a fresh start."""
+        if self.claim is not None:
+            self.store.recover()
+        self.ranks.barrier()
+        latest = self.store.latest()
+        if self.telemetry.journal is not None:
+            self.telemetry.journal.truncate_after(-1 if latest is None else latest.step)
+        if latest is None:
+            for record in self.opening:
+                self.telemetry.publish(record)
+            return None
+        self.store.verify(latest.path)
+        self.position.step, self.position.checkpoint = latest.step, latest.path.name
+        self.policy.load(latest.path)
+        self.telemetry.resumed()
+        if self.telemetry.exporter is not None:
+            self.telemetry.exporter.checkpoint(_status(latest))
+        return latest
+
+    def evaluate(self, sets: Sequence[EvaluationSet], *, step: int) -> list[EvaluationRecord]:
+        """Measure the policy on each set, the same on all ranks."""
+        records = []
+        for measured in sets:
+            with self.phase(Phase.EVALUATE):
+                problems = self.data.measured(measured)
+                record = evaluate(self.worker, problems, measured, self.spec.sampling, step=step, seed=self.spec.seed)
+            self.telemetry.publish(record)
+            records.append(record)
+        return records
+
+    def save(self, step: int, write_more: Callable[[Path], None] = lambda _: None, *, scheduled: bool = True) -> None:
+        """Publish a checkpoint of the state after `step`. All ranks wait until it is on the disk.
+
+        One that is not `scheduled` (the run was told to stop) leaves no line in the journal, which stays the same as
+        that of a run that was never stopped.
+        """
+        with self.telemetry.phase(Phase.CHECKPOINT):
+            failure = None
+            if self.ranks.is_main:
+                try:
+                    self._save(step, write_more, scheduled=scheduled)
+                except Exception as error:
+                    failure = error
+            told = self.ranks.gather_objects(failure)
+        if told[0] is not None:
+            raise told[0]
+
+    def publish_result(self, step: int) -> None:
+        """Write `final/`, and `best/` when an earlier checkpoint scored higher on the held-out problems."""
+        with self.telemetry.phase(Phase.CHECKPOINT):
+            if self.ranks.is_main:
+                self._publish_model(FINAL_DIR)
+                best = self.store.best()
+                if best is not None and best.step != step:
+                    self.policy.load(best.path)
+                    self._publish_model(BEST_DIR)
+                self.telemetry.publish(EndRecord(step=step, time=Time(at=time.time())))
+                if self.telemetry.journal is not None:
+                    self.telemetry.journal.sync()
+            self.ranks.barrier()
+        self.telemetry.state(State.FINISHED)
+
+    def _save(self, step: int, write_more: Callable[[Path], None], *, scheduled: bool) -> None:
+        journal = self.telemetry.journal
+        score = None
+        if journal is not None:
+            journal.sync()
+            score = _held_out_accuracy(journal.records(), step)
+
+        def write(folder: Path) -> None:
+            self.policy.save(folder)
+            write_more(folder)
+
+        best = self.store.best()
+        is_best = score is not None and (best is None or best.score is None or score >= best.score)
+        record = CheckpointRecord(step=step, name=checkpoint_name(step), best=is_best, time=Time(at=time.time()))
+        if journal is not None and scheduled:
+            # Before the checkpoint, so that a resumed journal holds the line exactly when the checkpoint exists.
+            journal.write(record)
+            journal.sync()
+        try:
+            info = self.store.save(step, write, score)
+        except RunError:
+            if self.telemetry.exporter is not None:
+                self.telemetry.exporter.checkpoint_failed()
+            raise
+        self.position.checkpoint = info.path.name
+        self.telemetry.show(record)
+        if self.telemetry.exporter is not None:
+            self.telemetry.exporter.checkpoint(_status(info))
+
+    def _publish_model(self, name: str) -> None:
+        if self.claim is not None:
+            self.claim.require_owner()
+        save_model(self.policy.denoiser.policy_lm, self.tokenizer, self.run_dir / name)
+
+    def close(self) -> None:
+        """Release workers, sockets and files."""
+        self.resources.close()
+
+
+def _held_out_accuracy(records: Sequence[object], step: int) -> float | None:
+    """Accuracy on the held-out problems measured at `step`; greedy, as configured first."""
+    scores = [
+        r.accuracy for r in records if isinstance(r, EvaluationRecord) and r.step == step and r.dataset == HOLDOUT
+    ]
+    return scores[0] if scores else None
+
+
+def _status(info: CheckpointInfo) -> CheckpointStatus:
+    return CheckpointStatus(step=info.step, path=str(info.path), digest=info.digest)

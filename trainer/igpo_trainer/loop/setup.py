@@ -1,0 +1,273 @@
+"""From a document to a session: folder, processes, data, network, judge and views, in the order that fails earliest."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from accelerate.accelerator import Accelerator
+
+from igpo_trainer.loop.batching import rollout_rows, update_rows
+from igpo_trainer.loop.data import RunData, load_data
+from igpo_trainer.loop.identity import Claim, claim, document_hash
+from igpo_trainer.loop.policy import Policy
+from igpo_trainer.loop.position import Position
+from igpo_trainer.loop.ranks import Ranks
+from igpo_trainer.loop.rollouts import RolloutWorker
+from igpo_trainer.loop.session import Session
+from igpo_trainer.loop.sft import planned_updates
+from igpo_trainer.loop.stop import StopSignal
+from igpo_trainer.loop.store import CheckpointStore
+from igpo_trainer.loop.telemetry import Telemetry
+from igpo_trainer.models.load import LoadedModel, load_model, wants_recomputation
+from igpo_trainer.observe.console import Mode, Progress
+from igpo_trainer.observe.exporter import Exporter, RunIdentity
+from igpo_trainer.observe.journal import Journal
+from igpo_trainer.observe.records import StartRecord, StartTime
+from igpo_trainer.rewards.judge import Judge
+from igpo_trainer.spec.contract import BEST_DIR, CHECKPOINTS_DIR, FINAL_DIR, METRICS_PORT
+from igpo_trainer.spec.document import Document, Spec
+from igpo_trainer.spec.errors import InvalidRunError
+from igpo_trainer.spec.igpo import IGPOTrainingSpec, JudgeSpec
+from igpo_trainer.spec.sft import LengthAlignedSFTSpec
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlace:
+    """Where a run lives and how it is watched; the same document may run at a desk or in a pod."""
+
+    root: Path
+    """Folder of all runs: this one is <root>/<kind>/<name>."""
+    from_root: Path | None = None
+    """Folder of the run that model.from names, when it is another volume; default: root."""
+    run_id: str | None = None
+    attempt: int | None = None
+    metrics_port: int = METRICS_PORT
+    metrics_address: str = "127.0.0.1"
+    port_may_move: bool = True
+    """Take the next free port when metrics_port is taken: right at a desk, wrong in a pod."""
+    mode: Mode | None = None
+    """How progress is shown; None: a live panel in a terminal, lines elsewhere."""
+    linger_seconds: float = 0.0
+    """How long /metrics stays up after the end, so that the last values are scraped."""
+
+    def run_dir(self, kind: str, name: str) -> Path:
+        """Folder of a run."""
+        return self.root / kind / name
+
+
+def source_folder(document: Document, place: RunPlace) -> Path | None:
+    """The model folder that `model.from` stands for; None when the run does not start from another.
+
+    Raises InvalidRunError when that run has not finished here.
+    """
+    origin = document.spec.model.from_
+    if origin is None:
+        return None
+    run_dir = (place.from_root or place.root) / origin.kind / origin.name
+    for name in (BEST_DIR, FINAL_DIR) if origin.checkpoint == "Best" else (FINAL_DIR,):
+        if (run_dir / name / "config.json").is_file():
+            return run_dir / name
+    raise InvalidRunError(
+        f"{document.place('spec', 'model', 'from')}: {origin.kind}/{origin.name} has no finished model in {run_dir}; "
+        "run it first, or put it into the same manifest"
+    )
+
+
+def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSignal, position: Position) -> Session:
+    """Build everything. What a person can get wrong is checked before the first weight is read."""
+    spec = document.spec
+    _refuse_unfinished_features(document)
+    with ExitStack() as resources:
+        began = time.time()
+        run_dir = place.run_dir(document.kind, document.name)
+        from_folder = source_folder(document, place)
+        digest = document_hash(document)
+        owner = _claim(document, place, run_dir, digest, ranks)
+        loaded = load_model(spec.model, seed=spec.seed, from_folder=from_folder)
+        data = load_data(spec, loaded.tokenizer, loaded.max_positions)
+        accelerator = Accelerator(
+            cpu=not torch.cuda.is_available(), log_with=list(spec.trackers) or None, project_dir=run_dir
+        )
+        policy = _policy(spec, loaded, data, accelerator)
+        steps = planned_steps(spec, data)
+        telemetry = _telemetry(document, place, digest, owner, ranks, steps, accelerator, resources)
+        longest = max(len(e.prompt_ids) for e in data.train) + spec.completion_length
+        worker = _worker(spec, loaded, policy, ranks, telemetry, stop, longest, resources)
+        store = CheckpointStore(
+            run_dir / CHECKPOINTS_DIR,
+            spec.checkpoints.keep_last,
+            spec.checkpoints.keep_best,
+            config_hash=digest,
+            fence=owner.require_owner if owner else lambda: None,
+            on_file=telemetry.progress,
+        )
+        return Session(
+            spec=spec,
+            run_dir=run_dir,
+            ranks=ranks,
+            stop=stop,
+            telemetry=telemetry,
+            policy=policy,
+            tokenizer=loaded.tokenizer,
+            data=data,
+            worker=worker,
+            store=store,
+            claim=owner,
+            position=position,
+            update_rows=update_rows(
+                spec.batching.update_groups,
+                policy.denoiser,
+                longest,
+                recompute=wants_recomputation(spec.model, policy.denoiser.causal_lm),
+            ),
+            opening=(_start_record(document, ranks, steps, began), data.record),
+            resources=resources.pop_all(),
+        )
+
+
+def planned_steps(spec: Spec, data: RunData) -> int:
+    """Cycles of an IGPO run, optimizer updates of an SFT run."""
+    return spec.steps if isinstance(spec, IGPOTrainingSpec) else planned_updates(spec, len(data.train))
+
+
+def _refuse_unfinished_features(document: Document) -> None:
+    """Refuse fields that this version reads but cannot carry out; silently ignoring them would train another model."""
+    spec = document.spec
+    if isinstance(spec, LengthAlignedSFTSpec):
+        if spec.rewrite is not None:
+            raise InvalidRunError(
+                f"{document.place('spec', 'rewrite')}: spec.rewrite is not carried out by this version; rewrite the "
+                "traces beforehand and name the resulting .jsonl in dataset.source, or remove rewrite"
+            )
+        if spec.length.originals != "Drop":
+            raise InvalidRunError(
+                f"{document.place('spec', 'length', 'originals')}: spec.length.originals {spec.length.originals} "
+                "is not carried out by this version; set Drop"
+            )
+    if spec.suspend:
+        raise InvalidRunError(
+            f"{document.place('spec', 'suspend')}: spec.suspend is true, so there is nothing to run; set it to false"
+        )
+
+
+def _claim(document: Document, place: RunPlace, run_dir: Path, digest: str, ranks: Ranks) -> Claim | None:
+    """Take the folder on the main rank; the others learn of a refusal."""
+
+    def take() -> Claim:
+        return claim(
+            run_dir, digest, kind=document.kind, name=document.name, run_id=place.run_id, attempt=place.attempt
+        )
+
+    return on_main(ranks, take)
+
+
+def on_main(ranks: Ranks, action: Callable[[], T]) -> T | None:
+    """Do something on the main rank only and get its result there, None elsewhere; its error is raised everywhere."""
+    result: T | None = None
+    failure: Exception | None = None
+    if ranks.is_main:
+        try:
+            result = action()
+        except Exception as error:
+            failure = error
+    if (told := ranks.gather_objects(failure)[0]) is not None:
+        raise told
+    return result
+
+
+def _policy(spec: Spec, loaded: LoadedModel, data: RunData, accelerator: Accelerator) -> Policy:
+    rl = spec if isinstance(spec, IGPOTrainingSpec) else None
+    return Policy(
+        loaded.denoiser(),
+        spec.optimizer,
+        planned_updates=planned_steps(spec, data) * (rl.objective.inner_updates if rl else 1),
+        accelerator=accelerator,
+        keep_reference=rl is not None and rl.objective.kl_coefficient > 0,
+    )
+
+
+def judge_of(spec: Spec) -> Judge:
+    """The judge a run uses; SFT measures correctness only."""
+    return Judge(spec.judge, spec.rewards) if isinstance(spec, IGPOTrainingSpec) else Judge(JudgeSpec())
+
+
+def _worker(
+    spec: Spec,
+    loaded: LoadedModel,
+    policy: Policy,
+    ranks: Ranks,
+    telemetry: Telemetry,
+    stop: StopSignal,
+    longest: int,
+    resources: ExitStack,
+) -> RolloutWorker:
+    return RolloutWorker(
+        policy=policy,
+        tokenizer=loaded.tokenizer,
+        judge=resources.enter_context(judge_of(spec)),
+        ranks=ranks,
+        rows=rollout_rows(spec.batching.rollout_rows, policy.denoiser, longest, spec.sampling.block_length),
+        on_progress=telemetry.progress,
+        should_stop=lambda: stop.requested,
+    )
+
+
+def _telemetry(
+    document: Document,
+    place: RunPlace,
+    digest: str,
+    owner: Claim | None,
+    ranks: Ranks,
+    steps: int,
+    accelerator: Accelerator,
+    resources: ExitStack,
+) -> Telemetry:
+    if owner is None:
+        return Telemetry(ranks)
+    spec = document.spec
+    rl = spec if isinstance(spec, IGPOTrainingSpec) else None
+    source = spec.model.from_.name if spec.model.from_ else spec.model.source or "scratch"
+    exporter = Exporter(
+        RunIdentity(
+            kind=document.kind,
+            name=document.name,
+            algorithm=rl.algorithm if rl else "SFT",
+            model=source,
+            dataset=spec.dataset.source,
+            seed=spec.seed,
+            spec_hash=digest[:12],
+            run_id=owner.identity.run_id,
+            attempt=owner.identity.attempt,
+            planned_steps=steps,
+            world_size=ranks.world,
+            rewards=("correctness", "format", *(rl.rewards.custom if rl else ())),
+        )
+    )
+    exporter.serve(place.metrics_port, place.metrics_address, next_free=place.port_may_move)
+    resources.callback(exporter.close, place.linger_seconds)
+    watcher = Progress(f"{document.kind}/{document.name}", steps, place.mode or Mode.detect())
+    resources.enter_context(watcher)
+    journal = resources.enter_context(Journal(place.run_dir(document.kind, document.name)))
+    track = None
+    if spec.trackers:
+        accelerator.init_trackers("igpo", config={"run": f"{document.kind}/{document.name}", "seed": spec.seed})
+        resources.callback(accelerator.end_training)
+        track = lambda values, step: accelerator.log(values, step=step)  # noqa: E731
+    return Telemetry(ranks, journal=journal, exporter=exporter, watcher=watcher, track=track)
+
+
+def _start_record(document: Document, ranks: Ranks, steps: int, began: float) -> StartRecord:
+    return StartRecord(
+        kind=document.kind,
+        name=document.name,
+        seed=document.spec.seed,
+        planned_steps=steps,
+        spec=document.spec.model_dump(mode="json", by_alias=True),
+        time=StartTime(at=time.time(), seconds=time.time() - began, world_size=ranks.world),
+    )

@@ -1,0 +1,114 @@
+"""The SFT loop: masked cross-entropy on traces that fit the canvas RL will use."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+
+from igpo_trainer.data.cycles import prompts_of_cycle
+from igpo_trainer.data.problem import EncodedProblem
+from igpo_trainer.diffusion.noise import NoiseKey
+from igpo_trainer.loop.interruption import StopRequestedError
+from igpo_trainer.loop.session import Session
+from igpo_trainer.observe.records import Phase, SftStepRecord, TokenCounts
+from igpo_trainer.sft.examples import corrupt, noise_of_step
+from igpo_trainer.sft.loss import masked_cross_entropy
+from igpo_trainer.spec.errors import RunError
+from igpo_trainer.spec.sft import LengthAlignedSFTSpec
+
+
+def planned_updates(spec: LengthAlignedSFTSpec, rows: int) -> int:
+    """Optimizer updates of the run: training.steps, or training.epochs over `rows` kept traces."""
+    if spec.training.steps is not None:
+        return spec.training.steps
+    return max(1, math.ceil((spec.training.epochs or 0.0) * rows / spec.training.batch_size))
+
+
+class SftLoop:
+    """Fine-tunes a policy on reference traces."""
+
+    def __init__(self, session: Session, spec: LengthAlignedSFTSpec) -> None:
+        self.session = session
+        self.spec = spec
+        self.steps = planned_updates(spec, len(session.data.train))
+        self.finished = 0
+
+    def run(self) -> None:
+        """Train from where the newest checkpoint stands to the last update, then publish the result.
+
+        Raises StopRequestedError on every rank after a requested stop was saved.
+        """
+        checkpoint = self.session.resume()
+        self.finished = 0 if checkpoint is None else checkpoint.step
+        try:
+            while self.finished < self.steps:
+                self.step(self.finished + 1)
+        except StopRequestedError:
+            self.session.save(self.finished, scheduled=False)
+            raise
+        self.session.publish_result(self.finished)
+
+    def step(self, number: int) -> None:
+        """One optimizer update, then evaluation and checkpoint where due."""
+        session, spec = self.session, self.spec
+        session.telemetry.start_step()
+        batch_size = spec.training.batch_size
+        rows = prompts_of_cycle(spec.seed, number - 1, len(session.data.train), batch_size)
+        with session.phase(Phase.UPDATE):
+            examples = [session.data.train[row] for row in rows]
+            loss, norm, rate = self._update(examples, number)
+        session.telemetry.publish(
+            SftStepRecord(
+                step=number,
+                epoch=number * batch_size / len(session.data.train),
+                loss=loss,
+                grad_norm=norm,
+                learning_rate=rate,
+                examples=len(examples),
+                target_length=spec.length.target,
+                example_lengths=dict(Counter(len(e.trace_ids) + 1 for e in examples)),
+                tokens=TokenCounts(
+                    prompt=sum(len(e.prompt_ids) for e in examples), target=len(examples) * spec.length.target
+                ),
+                time=session.telemetry.step_time(),
+            )
+        )
+        self.finished = session.position.step = number
+        last = number == self.steps
+        every = spec.evaluation.every_steps
+        if last or (every and number % every == 0):
+            session.evaluate(spec.evaluation.datasets, step=number)
+        if last or number % spec.checkpoints.every_steps == 0:
+            session.save(number)
+
+    def _update(self, examples: Sequence[EncodedProblem], number: int) -> tuple[float, float, float]:
+        """Loss over the whole batch, gradient norm and learning rate of one update."""
+        session, canvas = self.session, self.spec.length.target
+        policy, ranks, size = session.policy, session.ranks, session.update_rows
+        level_B, mask_BL = noise_of_step(NoiseKey(self.spec.seed, "sft", number, 0, 0), len(examples), canvas)
+        mine = ranks.share(list(range(len(examples))))
+        parts = [mine[i : i + size] for i in range(0, len(mine), size)]
+        # Every rank runs equally many micro-batches; one without rows runs its first row times 0.
+        count = math.ceil(math.ceil(len(examples) / ranks.world) / size)
+        work = [(part, 1.0) for part in parts] + [([0], 0.0)] * (count - len(parts))
+        total = 0.0
+        for index, (part, share) in enumerate(work):
+            with policy.micro_batch(last=index == len(work) - 1):
+                noise = level_B[part], mask_BL[part]
+                batch = corrupt([examples[b] for b in part], noise, canvas, policy.denoiser.tokens)
+                batch = batch.to(policy.accelerator.device)
+                scores = policy.module(batch.ids_BS, batch.attention_BS, batch.rows_M, batch.columns_M, batch.tokens_M1)
+                loss = share * masked_cross_entropy(scores.logp_MK[:, 0], batch.level_M, canvas, len(examples))
+                policy.backward(loss)
+            total += float(loss.detach())
+            session.on_update_progress()
+        loss_sum = float(ranks.sum_tensor(torch.tensor(total, dtype=torch.float64)))
+        norm = policy.gradient_norm()
+        if ranks.any_true(not (math.isfinite(loss_sum) and math.isfinite(norm))):
+            policy.discard_gradients()
+            raise RunError(
+                f"step {number}: loss {loss_sum} or gradient norm {norm} is not finite; stopped before the optimizer "
+                "update, the last checkpoint is kept. Lower optimizer.learningRate"
+            )
+        return loss_sum, norm, policy.step()

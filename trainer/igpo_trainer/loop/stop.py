@@ -1,0 +1,54 @@
+"""The wish to stop: SIGTERM from the cluster or Ctrl-C from a person."""
+
+import signal
+from types import FrameType, TracebackType
+from typing import Any, Protocol, Self
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class _Peers(Protocol):
+    def any_true(self, flag: bool) -> bool: ...
+
+
+class StopSignal:
+    """Remembers SIGTERM and the first SIGINT, so that the loop can save before it ends.
+
+    A second Ctrl-C raises KeyboardInterrupt at once, a third kills the process. A repeated SIGTERM changes nothing:
+    torchrun sends one to ranks that are already saving. The flag is a plain attribute, because a handler that takes
+    a lock (as threading.Event does) can deadlock the thread it interrupts. Torch-free: install it before slow imports.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._interrupts = 0
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        """Install the handlers; main thread only."""
+        for number in _STOP_SIGNALS:
+            self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Put the earlier handlers back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+    def requested_anywhere(self, ranks: _Peers) -> bool:
+        """Whether any rank was told to stop; a collective, so that every rank saves the same step."""
+        return ranks.any_true(self.requested)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+        if number != signal.SIGINT:
+            return
+        self._interrupts += 1
+        if self._interrupts == 2:
+            raise KeyboardInterrupt
+        if self._interrupts > 2:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)

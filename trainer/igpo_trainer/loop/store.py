@@ -1,0 +1,256 @@
+"""Checkpoints on disk: written whole or not at all, verified, pruned."""
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
+
+import igpo_trainer
+from igpo_trainer.loop.folder import fsync, publish_dir, recover, remove_dir, scratch_dir
+from igpo_trainer.spec.errors import InvalidRunError, RunError
+
+MARKER = "complete"
+_PREFIX = "step-"
+
+
+class FileRecord(BaseModel):
+    """What a checkpoint's file must still be when it is read again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bytes: int
+    sha256: str
+
+
+class Marker(BaseModel):
+    """JSON of the file `complete`, written last."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
+    )
+
+    step: int
+    digest: str
+    score: float | None
+    saved_at: datetime
+    version: str
+    config_hash: str
+    files: dict[str, FileRecord]
+
+
+def checkpoint_name(step: int) -> str:
+    """Folder name of the checkpoint of a step."""
+    return f"{_PREFIX}{step:08d}"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointInfo:
+    """A complete checkpoint."""
+
+    step: int
+    path: Path
+    digest: str
+    """sha256, hex, over the sorted `name NUL sha256-of-contents LF` lines of its files."""
+    score: float | None
+    saved_at: datetime
+    config_hash: str
+
+
+class CheckpointStore:
+    """The checkpoints folder of a run. One process writes (global rank 0); any may read.
+
+    keep_last newest and keep_best highest-scored checkpoints are kept. fence is called right before a checkpoint
+    becomes visible and raises when the run has a new owner; on_file after each file that reached the disk.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        keep_last: int,
+        keep_best: int,
+        *,
+        config_hash: str = "",
+        fence: Callable[[], None] = lambda: None,
+        on_file: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.folder = folder
+        self._keep_last = keep_last
+        self._keep_best = keep_best
+        self._config_hash = config_hash
+        self._fence = fence
+        self._on_file = on_file
+
+    def recover(self) -> None:
+        """Undo what a killed writer left behind. The writer calls it once, before its first save."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        recover(self.folder)
+
+    def save(self, step: int, write: Callable[[Path], None], score: float | None = None) -> CheckpointInfo:
+        """Let write fill an empty folder and publish it as the checkpoint of step, replacing an earlier one.
+
+        Nothing is visible until every byte is on the disk. Whatever goes wrong, the folder is removed again and
+        earlier checkpoints stay; a full disk becomes a RunError, other errors pass through.
+        """
+        name = checkpoint_name(step)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = scratch_dir(self.folder, name)
+        try:
+            write(temporary)
+            marker = self._mark(temporary, step, score)
+            self._fence()
+            publish_dir(temporary, self.folder / name)
+        except Exception as error:
+            needed = _size(temporary)
+            shutil.rmtree(temporary, ignore_errors=True)
+            if _disk_is_full(error):
+                raise self._full(name, needed) from error
+            raise
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        self._prune()
+        return _info(self.folder / name, marker)
+
+    def all(self) -> list[CheckpointInfo]:
+        """Complete checkpoints, oldest step first; folders without a valid marker are as if absent."""
+        if not self.folder.is_dir():
+            return []
+        found = []
+        for path in self.folder.glob(f"{_PREFIX}*"):
+            marker = _read_marker(path)
+            if marker is not None and path.name == checkpoint_name(marker.step):
+                found.append(_info(path, marker))
+        return sorted(found, key=lambda info: info.step)
+
+    def latest(self) -> CheckpointInfo | None:
+        """Find the complete checkpoint of the highest step."""
+        return max(self.all(), key=lambda info: info.step, default=None)
+
+    def best(self) -> CheckpointInfo | None:
+        """Find the complete checkpoint of the highest score, the later of equals; None when none has a score."""
+        return next(iter(_by_score(self.all())), None)
+
+    def verify(self, path: Path) -> CheckpointInfo:
+        """Read every byte of a checkpoint again.
+
+        Raises InvalidRunError naming the first file that is missing, of another size or of other contents.
+        """
+        marker = _read_marker(path)
+        if marker is None:
+            raise InvalidRunError(
+                f"{path / MARKER} is missing or unreadable: this checkpoint was never finished; remove the folder"
+            )
+        for name, record in sorted(marker.files.items()):
+            problem = _problem(path / name, record)
+            if problem:
+                raise InvalidRunError(
+                    f"{path / name} {problem}: checkpoint of step {marker.step} is damaged; "
+                    "remove its folder to resume from an earlier one, or restore the file"
+                )
+        if _digest(marker.files) != marker.digest:
+            raise InvalidRunError(
+                f"{path / MARKER} lists files whose digest is not its own {marker.digest}: the marker was edited; "
+                "remove the folder to resume from an earlier checkpoint"
+            )
+        return _info(path, marker)
+
+    def _mark(self, folder: Path, step: int, score: float | None) -> Marker:
+        files = {}
+        for path in _files(folder):
+            files[path.relative_to(folder).as_posix()] = FileRecord(bytes=path.stat().st_size, sha256=_sha256(path))
+            fsync(path)
+            self._on_file()
+        if not files:
+            raise RunError(f"checkpoint of step {step} has no file: its writer wrote nothing to {folder}")
+        marker = Marker(
+            step=step,
+            digest=_digest(files),
+            score=score,
+            saved_at=datetime.now(UTC),
+            version=igpo_trainer.__version__,
+            config_hash=self._config_hash,
+            files=files,
+        )
+        (folder / MARKER).write_text(marker.model_dump_json(by_alias=True, indent=1) + "\n")
+        return marker
+
+    def _prune(self) -> None:
+        complete = self.all()
+        kept = {info.path for info in complete[-max(1, self._keep_last) :]}
+        kept |= {info.path for info in _by_score(complete)[: self._keep_best]}
+        for info in complete:
+            if info.path not in kept:
+                remove_dir(info.path)
+
+    def _full(self, name: str, written: int) -> RunError:
+        latest = self.latest()
+        earlier = 0 if latest is None else _size(latest.path)
+        needed = f"about {max(earlier, written):,} bytes" if earlier else f"more than {written:,} bytes"
+        kept = f"{latest.path.name} is kept" if latest else "there is no earlier checkpoint"
+        free = shutil.disk_usage(self.folder).free
+        return RunError(
+            f"disk full while saving {self.folder / name}: it needs {needed} and {free:,} are free; "
+            f"{kept}; enlarge the volume or lower checkpoints.keepLast, then start the run again"
+        )
+
+
+def _info(path: Path, marker: Marker) -> CheckpointInfo:
+    return CheckpointInfo(marker.step, path, marker.digest, marker.score, marker.saved_at, marker.config_hash)
+
+
+def _by_score(infos: list[CheckpointInfo]) -> list[CheckpointInfo]:
+    scored = [(info.score, info.step, info) for info in infos if info.score is not None]
+    return [info for _, _, info in sorted(scored, key=lambda entry: entry[:2], reverse=True)]
+
+
+def _read_marker(path: Path) -> Marker | None:
+    try:
+        return Marker.model_validate_json((path / MARKER).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in _files(folder))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(files: dict[str, FileRecord]) -> str:
+    lines = "".join(f"{name}\0{record.sha256}\n" for name, record in sorted(files.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _problem(path: Path, record: FileRecord) -> str:
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return "is missing"
+    if size != record.bytes:
+        return f"has {size:,} bytes instead of {record.bytes:,}"
+    return "" if _sha256(path) == record.sha256 else "has other contents than were saved (sha256 differs)"
+
+
+def _disk_is_full(error: BaseException | None) -> bool:
+    """Whether error, or what caused it, is ENOSPC or a quota; safetensors and torch wrap the OSError in their own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return True
+        if os.strerror(errno.ENOSPC) in str(error) or "os error 28" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,39 @@
+"""Train one document to its end on this process and its peers."""
+
+from igpo_trainer.loop.igpo import IGPOLoop
+from igpo_trainer.loop.position import Position
+from igpo_trainer.loop.ranks import Ranks
+from igpo_trainer.loop.session import Session
+from igpo_trainer.loop.setup import RunPlace, open_session
+from igpo_trainer.loop.sft import SftLoop
+from igpo_trainer.loop.stop import StopSignal
+from igpo_trainer.observe.report import write_report
+from igpo_trainer.observe.summary import write_summary
+from igpo_trainer.spec.document import Document
+from igpo_trainer.spec.igpo import IGPOTrainingSpec
+
+
+def train(
+    document: Document, place: RunPlace, ranks: Ranks, stop: StopSignal, position: Position | None = None
+) -> None:
+    """Run the document from its newest checkpoint to the end; summary and report are written whatever happens.
+
+    Raises:
+        InvalidRunError, InvalidDataError: nothing was trained; a retry would fail the same way.
+        InterruptedRunError: told to stop; saved.
+        RunError: failed; the last checkpoint is kept.
+    """
+    session = open_session(document, place, ranks, stop, position or Position())
+    try:
+        _loop(session).run()
+    finally:
+        if ranks.is_main:
+            write_summary(session.run_dir)
+            write_report(session.run_dir)
+        session.close()
+
+
+def _loop(session: Session) -> IGPOLoop | SftLoop:
+    if isinstance(session.spec, IGPOTrainingSpec):
+        return IGPOLoop(session, session.spec)
+    return SftLoop(session, session.spec)

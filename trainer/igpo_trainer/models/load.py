@@ -1,0 +1,215 @@
+"""From a manifest's `model` to a network ready to train."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import torch
+from accelerate.big_modeling import init_empty_weights
+from peft import PeftModel
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from igpo_trainer.models.adapt import adapt_to_masked_diffusion
+from igpo_trainer.models.denoiser import Denoiser, Precision
+from igpo_trainer.models.llada import llama_config, llama_name
+from igpo_trainer.models.lora import ADAPTER_CONFIG, add_lora, merge_adapter
+from igpo_trainer.models.scratch import build_scratch
+from igpo_trainer.models.source import model_folder
+from igpo_trainer.models.tokens import SpecialTokens
+from igpo_trainer.models.weights import read_json, read_weights, weight_files
+from igpo_trainer.spec.errors import InvalidRunError
+from igpo_trainer.spec.model import ModelSpec
+
+Family = Literal["Llama", "LLaDA"]
+"""The format of a checkpoint: transformers' own, or the public one of LLaDA."""
+
+CHECKPOINTING_PARAMETERS: Final = 1_000_000_000
+"""From this many parameters gradientCheckpointing: Auto recomputes activations."""
+
+_ATTENTION: Final = {"SDPA": "sdpa", "Eager": "eager", "Flex": "flex_attention"}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A policy network and what belongs to it. `lm` is a LlamaForCausalLM, or a PEFT model over one."""
+
+    lm: LlamaForCausalLM | PeftModel
+    tokenizer: PreTrainedTokenizerFast
+    tokens: SpecialTokens
+    family: Family
+    precision: Precision
+
+    def denoiser(self) -> Denoiser:
+        """Wrap the network; the weights are shared, not copied."""
+        shift = bool(getattr(self.lm.config, "logit_shift", False))
+        return Denoiser(self.lm, self.tokens, precision=self.precision, logit_shift=shift)
+
+    @property
+    def max_positions(self) -> int:
+        """Longest prompt plus canvas the network was built for, in tokens."""
+        return int(self.lm.config.max_position_embeddings)
+
+
+def load_model(spec: ModelSpec, *, seed: int, from_folder: Path | None = None) -> LoadedModel:
+    """Build the policy of `spec` on the CPU, in eval mode; `from_folder` is the resolved folder of `model.from`.
+
+    Trained weights are fp32; under LoRA the frozen base has the compute precision. Scratch weights and fresh adapters
+    are pure functions of `seed`. An adapter that `from_folder` holds without its model is merged once, in fp32.
+
+    Raises:
+        InvalidRunError: files are missing, damaged, disagree, or are of an unsupported kind.
+        RunError: the hub cannot be reached.
+
+    """
+    if spec.attention == "Flex" and not torch.cuda.is_available():
+        raise InvalidRunError("model.attention Flex cannot train without a GPU; set SDPA or Eager")
+    stored = torch.bfloat16 if spec.lora is not None and spec.precision == "BF16" else torch.float32
+    lm, tokenizer, family = _origin(spec, seed, from_folder, stored)
+    tokens = SpecialTokens.of(tokenizer, lm.config, where=_where(spec, from_folder))
+    lm.config.mask_token_id = tokens.mask_id
+    lm.set_attn_implementation(_ATTENTION[spec.attention])
+    lm.model.embed_tokens.padding_idx = None  # where padding is the end token it would never learn
+    for weight in lm.parameters():  # not lm.to(): RoPE's frequencies stay fp32
+        weight.data = weight.data.to(stored)
+    policy = lm if spec.lora is None else add_lora(lm, spec.lora, seed=seed)
+    if wants_recomputation(spec, lm):
+        recompute_activations(lm)
+    return LoadedModel(policy.eval(), tokenizer, tokens, family, spec.precision)
+
+
+def recompute_activations(lm: LlamaForCausalLM) -> None:
+    """Keep no activations inside blocks; the backward pass makes them again. Takes effect in train mode only."""
+    renamed = hasattr(lm, "activation_checkpointing_enable")  # in recent transformers, where the older name warns
+    enable = lm.activation_checkpointing_enable if renamed else lm.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+
+
+def wants_recomputation(spec: ModelSpec, lm: nn.Module) -> bool:
+    """Whether the backward pass is to make activations again: as the spec says, or by the model's size."""
+    if spec.gradient_checkpointing == "Auto":
+        return sum(weight.numel() for weight in lm.parameters()) >= CHECKPOINTING_PARAMETERS
+    return spec.gradient_checkpointing == "Always"
+
+
+def _where(spec: ModelSpec, from_folder: Path | None) -> str:
+    return str(from_folder or spec.source or "model.scratch")
+
+
+def _origin(
+    spec: ModelSpec, seed: int, from_folder: Path | None, stored: torch.dtype
+) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast, Family]:
+    if from_folder is None and spec.scratch is not None:
+        return *build_scratch(spec.scratch, seed), "Llama"
+    if from_folder is None and spec.source is None:
+        raise ValueError("model.from needs the folder of the run it names")
+    folder = from_folder if from_folder is not None else model_folder(str(spec.source), spec.revision)
+    if (folder / ADAPTER_CONFIG).is_file() and not (folder / "config.json").is_file():
+        base = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+        if not isinstance(base, str) or not base:
+            raise InvalidRunError(f"{folder} holds an adapter that names no base model; give the merged model instead")
+        lm, tokenizer, family = _read(model_folder(base), torch.float32, spec.adapt)
+        merge_adapter(lm, folder)
+        return lm, tokenizer, family
+    return _read(folder, stored, spec.adapt)
+
+
+def _read(
+    folder: Path, stored: torch.dtype, adapt: Literal["MaskedDiffusion"] | None
+) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast, Family]:
+    """Read a model folder. Code in it, and `auto_map`, which points at code, are never looked at."""
+    raw = read_json(folder / "config.json")
+    kind = raw.get("model_type")
+    if "quantization_config" in raw:
+        raise InvalidRunError(f"{folder}: quantised weights are not supported; use the fp32, fp16 or bf16 model")
+    tokenizer = _read_tokenizer(folder)
+    if kind == "llada":
+        if adapt is not None:
+            raise InvalidRunError(f"{folder} is a diffusion model already; remove model.adapt")
+        config = llama_config(raw, str(folder))
+        return _assemble(config, folder, llama_name, stored), tokenizer, "LLaDA"
+    if kind != "llama":
+        raise InvalidRunError(
+            f"{folder}: model_type {kind!r} is not supported, and code in a checkpoint is never run; "
+            "use a model of type llada or llama"
+        )
+    config = _native_config(raw, folder)
+    diffusion = raw.get("is_causal") is False
+    if diffusion and adapt is not None:
+        raise InvalidRunError(f"{folder} is a diffusion model already; remove model.adapt")
+    if not diffusion and adapt is None:
+        raise InvalidRunError(
+            f"{folder} is a causal model (is_causal is not false in config.json); set model.adapt: MaskedDiffusion"
+        )
+    lm = _assemble(config, folder, lambda name: name, stored)
+    if adapt is not None:
+        adapt_to_masked_diffusion(lm, tokenizer)
+    return lm, tokenizer, "Llama"
+
+
+def _native_config(raw: dict[str, Any], folder: Path) -> LlamaConfig:
+    known = {key: value for key, value in raw.items() if key not in ("auto_map", "model_type", "transformers_version")}
+    try:
+        return LlamaConfig(**known)
+    except Exception as error:  # transformers' validators share no base class
+        reason = " ".join(str(error).split())
+        raise InvalidRunError(f"{folder / 'config.json'} is no valid Llama configuration: {reason}") from error
+
+
+def _read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    if not (folder / "tokenizer.json").is_file():
+        raise InvalidRunError(
+            f"{folder / 'tokenizer.json'} is missing; save the tokenizer in its fast format beside the weights"
+        )
+    try:
+        # This class by name, not the one the files ask for, which may be code in the checkpoint.
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # tokenizers raises bare Exception on a damaged file
+        raise InvalidRunError(
+            f"{folder / 'tokenizer.json'} cannot be read ({error}); copy or download it again"
+        ) from error
+    assert isinstance(tokenizer, PreTrainedTokenizerFast)
+    return tokenizer
+
+
+def _assemble(
+    config: LlamaConfig, folder: Path, rename: Callable[[str], str | None], stored: torch.dtype
+) -> LlamaForCausalLM:
+    """Build the network around the stored tensors, each checked and cast as it is read."""
+    with init_empty_weights():
+        lm = LlamaForCausalLM(config)
+    tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
+    shapes = {name: tuple(weight.shape) for name, weight in lm.named_parameters()}
+    state: dict[str, torch.Tensor] = {}
+    for stored_name, tensor, file in read_weights(weight_files(folder)):
+        name = rename(stored_name)
+        if name in tied or stored_name.endswith("rotary_emb.inv_freq"):
+            continue
+        if name is None or name not in shapes:
+            raise InvalidRunError(
+                f"{file} holds {stored_name}, which config.json has no place for; they do not belong together"
+            )
+        if tuple(tensor.shape) != shapes[name]:
+            _refuse_shape(name, tuple(tensor.shape), shapes[name], file)
+        state[name] = tensor.to(stored)
+    missing = sorted(shapes.keys() - state.keys() - tied)
+    if missing:
+        raise InvalidRunError(
+            f"{folder}: {len(missing)} of {len(shapes)} weights are missing, the first is {missing[0]}; "
+            "copy or download the model again"
+        )
+    lm.load_state_dict(state, strict=False, assign=True)
+    lm.tie_weights()
+    return lm
+
+
+def _refuse_shape(name: str, found: tuple[int, ...], expected: tuple[int, ...], file: Path) -> None:
+    if name in ("model.embed_tokens.weight", "lm_head.weight") and found[1:] == expected[1:]:
+        raise InvalidRunError(
+            f"{file}: {name} has {found[0]} rows but config.json says a vocabulary of {expected[0]}; "
+            "use the config and tokenizer that belong to these weights"
+        )
+    raise InvalidRunError(
+        f"{file}: {name} has shape {list(found)} but config.json says {list(expected)}; correct config.json"
+    )

@@ -1,0 +1,1 @@
+"""Verdicts on completions: right, wrong or unjudged, by killable worker processes. Never imports torch."""

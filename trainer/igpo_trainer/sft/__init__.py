@@ -1,0 +1,1 @@
+"""Masked supervised fine-tuning: examples and the weighted cross-entropy. Pure functions."""
