@@ -52,7 +52,6 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     """Run, measure, write, judge."""
     arguments = parse()
-    signal.signal(signal.SIGTERM, _stop)
     plans = write_plans(
         arguments.manifest,
         arguments.out / "manifests",
@@ -87,6 +86,7 @@ def _stop(_signal: int, _frame: object) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stop)
     try:
         raise SystemExit(main())
     except RunError as error:

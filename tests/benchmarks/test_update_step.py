@@ -20,7 +20,3 @@ def test_it_checks_that_all_arms_make_the_same_update_and_prints_its_ratio_last(
     assert "same loss" in lines[0]
     assert len([line for line in lines if line.startswith(("separate", "shared"))]) == 3
     assert re.fullmatch(r"ratio: \d+\.\d", lines[-1])
-
-
-def test_it_tells_what_it_measures():
-    assert "one forward per completion" in run("--help").stdout
