@@ -56,6 +56,6 @@ def test_every_arm_is_run_from_one_sft_checkpoint_and_a_second_call_only_writes_
 def test_a_run_that_fails_is_named_with_its_reason_and_no_page_is_written(tmp_path, run):
     broken = tmp_path / "broken.yaml"
     broken.write_text(MANIFEST.read_text().replace("  length: {target: 24}", "  length: {target: 24}\n  suspend: true"))
-    with pytest.raises(SystemExit, match="SFT seed 5: igpo run ended with 64: igpo: .*spec.suspend is true"):
+    with pytest.raises(SystemExit, match=r"SFT seed 5: igpo run ended with 64: igpo: .*spec\.suspend is true"):
         run(broken)
     assert not (tmp_path / "page.md").exists()
