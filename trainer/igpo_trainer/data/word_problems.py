@@ -31,11 +31,11 @@ from igpo_trainer.spec.errors import InvalidDataError
 
 Split = Literal["train", "heldout"]
 
-LARGEST_TOTAL: Final = 24
+LARGEST_TOTAL: Final = 20
 MOST_STEPS: Final = 4
 HELD_OUT_SHARE: Final = 0.2
 START: Final = range(2, 13)
-OPERANDS: Final = {"+": tuple(range(2, 10)), "-": tuple(range(2, 10)), "*": (2, 3)}
+OPERANDS: Final = {"+": tuple(range(2, 7)), "-": tuple(range(2, 7)), "*": (2, 3)}
 
 NAMES: Final = {
     "tom": "he", "ben": "he", "max": "he", "leo": "he", "eva": "she", "mia": "she", "zoe": "she", "ida": "she",
