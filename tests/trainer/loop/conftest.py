@@ -104,6 +104,7 @@ class Desk:
 
     sft = staticmethod(sft)
     igpo = staticmethod(igpo)
+    load = staticmethod(load)
     lines = staticmethod(lines)
     events = staticmethod(events)
 

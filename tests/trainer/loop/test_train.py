@@ -111,7 +111,7 @@ def test_without_a_better_earlier_checkpoint_there_is_no_best_folder(desk):
 
 
 def test_a_summary_and_a_report_are_left_when_a_run_fails(desk):
-    with pytest.raises(RunError, match="step 2: loss .* is not finite"):
+    with pytest.raises(RunError, match=r"step 2: loss .* is not finite"):
         desk.train(desk.sft(optimizer={"learningRate": 1.0e30, "schedule": "Constant"}))
     folder = desk.root / "LengthAlignedSFT" / "base"
     assert json.loads((folder / "summary.json").read_text())["steps"] == 1

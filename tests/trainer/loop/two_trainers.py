@@ -1,7 +1,6 @@
 """One rank of two: updates on recorded rollouts in fp64, and whole runs; what came out goes into the folder given."""
 
 import json
-import os
 import sys
 import warnings
 from pathlib import Path
