@@ -108,7 +108,7 @@ def test_unjudged_rollouts_leave_mean_and_loss_and_their_groups_are_not_rescued(
     name = "rewards_for_tests:sometimes"
     document = desk.igpo(promptsPerStep=24, steps=1, rewards={"custom": {name: 1.0}})
     with desk.loop(document) as loop:
-        groups, rescued, facts, (_, asked) = cycle(loop)
+        groups, _, _, (_, asked) = cycle(loop)
     failed = {g.prompt for g in groups if not g.judged}
     assert failed
     assert failed == {g.prompt for g in groups if len(loop.session.data.train[g.row].problem.prompt) % 8 == 0}

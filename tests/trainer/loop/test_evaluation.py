@@ -70,9 +70,8 @@ def test_the_bootstrap_interval_covers_the_mean_about_95_times_in_100():
 
 
 def test_igpo_eval_gives_the_numbers_of_the_last_evaluation_in_the_loop(desk):
-    document = desk.igpo(
-        evaluation={"datasets": [{"source": "holdout"}, {"source": "holdout", "samples": 3, "temperature": 0.7}]}
-    )
+    wide = {"source": "holdout", "samples": 3, "temperature": 0.7}
+    document = desk.igpo(evaluation={"datasets": [{"source": "holdout"}, wide]})
     folder = desk.train(document)
     (loaded,) = desk.load(desk.root, document)
     final = [r for r in desk.events(folder, "evaluation") if r["step"] == 2][:2]

@@ -77,10 +77,9 @@ def test_hint_tokens_and_entropies_are_means_over_positions(counted):
     assert (len(hints), len(hints) + len(generated)) == (total, sum(r.length for _, _, r in rollouts))
     assert step["entropy"]["hint"] == pytest.approx(sum(hints) / len(hints))
     assert step["entropy"]["generated"] == pytest.approx(sum(generated) / len(generated))
-    expected = [
-        a for s in scored for a, r in zip(s.advantages, s.group.rollouts, strict=True) for _ in r.hint_positions
-    ]
-    assert len(expected) == total
+    gains = [s.advantages[g] for s, g, r in rollouts for i in r.hint_positions if s.kept_GL[g, i]]
+    assert len(gains) == kept
+    assert step["advantage"]["hint"] == pytest.approx(sum(gains) / kept, rel=1e-6)
     assert step["updates"] == 2
 
 

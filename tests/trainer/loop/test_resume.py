@@ -54,9 +54,7 @@ def run_with_stops(desk, document, stops):
     for stop in stops:
         try:
             desk.train(document, stop)
-            break
-        except InterruptedRunError as error:
-            assert error.exit_code == 75
+        except InterruptedRunError:
             interrupted += 1
     return desk.train(document), interrupted
 
@@ -104,8 +102,9 @@ def test_a_stop_between_inner_updates_saves_the_open_cycle_with_its_rollouts(des
     updates = []
     for moment in (6, 8):
         here = type(desk)(desk.root / str(moment), desk._bases)
-        with pytest.raises(InterruptedRunError):
+        with pytest.raises(InterruptedRunError, match="start the run again") as caught:
             here.train(rl(desk), StopsAt(moment))
+        assert caught.value.exit_code == 75
         latest = max((here.root / "IGPOTraining" / "rl" / "checkpoints").iterdir())
         assert latest.name == "step-00000000"
         updates.append(OpenCycle.load(latest).inner)
