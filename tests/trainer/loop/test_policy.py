@@ -10,6 +10,7 @@ from igpo_trainer.loop.policy import OPTIMIZER_FILE, WEIGHTS_FILE, learning_rate
 from igpo_trainer.spec.errors import InvalidRunError
 from igpo_trainer.spec.run import OptimizerSpec
 
+NORM = "lm.model.norm.weight"
 SCHEDULES = st.sampled_from(["Linear", "Cosine", "Constant"])
 
 
@@ -93,7 +94,7 @@ def damage(folder, change):
         (lambda w: w.pop("lm.lm_head.weight"), r"1 names differ, first lm\.lm_head\.weight"),
         (lambda w: w.update(other=torch.ones(1)), "1 names differ, first other"),
         (
-            lambda w: w.update({"lm.model.norm.weight": torch.ones(1)}),
+            lambda w: w.update({NORM: torch.ones(1)}),
             r"norm\.weight has shape \[1\], this run trains \[32\]",
         ),
     ],

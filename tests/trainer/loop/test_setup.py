@@ -3,7 +3,7 @@ import pytest
 from igpo_trainer.loop.ranks import Ranks
 from igpo_trainer.loop.setup import source_folder
 from igpo_trainer.loop.telemetry import Telemetry
-from igpo_trainer.observe.records import Phase
+from igpo_trainer.observe.records import CheckpointRecord, Phase, SftStepRecord, StepTime, Time
 from igpo_trainer.spec.errors import InvalidRunError
 
 TEACHER = {"teacher": {"baseUrl": "http://localhost/v1", "model": "m"}}
@@ -26,7 +26,7 @@ def test_what_this_version_cannot_do_is_refused_before_anything_is_written(desk,
 
 def test_a_run_whose_source_has_not_finished_is_refused(desk):
     origin = {"from": {"kind": "LengthAlignedSFT", "name": "absent"}}
-    with pytest.raises(InvalidRunError, match="LengthAlignedSFT/absent has no finished model in .*; run it first"):
+    with pytest.raises(InvalidRunError, match=r"LengthAlignedSFT/absent has no finished model in .*; run it first"):
         desk.train(desk.igpo(model=origin))
     assert not (desk.root / "IGPOTraining").exists()
 
@@ -49,12 +49,21 @@ def test_a_scratch_run_has_no_source(desk):
     assert source_folder(document, desk.place()) is None
 
 
-def test_trackers_are_fed_the_headline_figures(desk, monkeypatch):
-    monkeypatch.setattr("accelerate.accelerator.Accelerator.init_trackers", lambda self, name, config: None)
+def test_a_tracker_that_is_not_installed_is_refused_instead_of_never_fed(desk, monkeypatch):
+    monkeypatch.setattr("igpo_trainer.loop.setup.get_available_trackers", list)
+    with pytest.raises(InvalidRunError, match=r"manifest\.yaml:\d+: spec\.trackers mlflow, wandb cannot be imported"):
+        desk.train(desk.sft(trackers=["wandb", "mlflow"]))
+    assert not (desk.root / "LengthAlignedSFT").exists()
+
+
+def test_trackers_are_fed_the_figures_of_steps_and_evaluations_only():
     fed = []
-    monkeypatch.setattr("accelerate.accelerator.Accelerator.log", lambda self, values, step: fed.append((step, values)))
-    desk.train(desk.sft(trackers=["tensorboard"]))
-    assert {step for step, _ in fed} == {1, 2, 3}
+    telemetry = Telemetry(Ranks(), track=lambda values, step: fed.append((step, values)))
+    telemetry.publish(CheckpointRecord(step=3, name="step-00000003", time=Time(at=0.0)))
+    telemetry.publish(SftStepRecord(step=4, loss=1.5, target_length=16, time=StepTime(at=0.0)))
+    ((step, values),) = fed
+    assert step == 4
+    assert 1.5 in values.values()
 
 
 def test_phases_are_timed_and_forgotten_at_the_next_step():

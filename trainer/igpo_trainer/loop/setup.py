@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from accelerate.accelerator import Accelerator
+from accelerate.tracking import get_available_trackers
 
 from igpo_trainer.loop.batching import rollout_rows, update_rows
 from igpo_trainer.loop.data import RunData, load_data
@@ -146,6 +147,11 @@ def _refuse_unfinished_features(document: Document) -> None:
                 f"{document.place('spec', 'length', 'originals')}: spec.length.originals {spec.length.originals} "
                 "is not carried out by this version; set Drop"
             )
+    if missing := set(spec.trackers) - {str(tracker) for tracker in get_available_trackers()}:
+        raise InvalidRunError(
+            f"{document.place('spec', 'trackers')}: spec.trackers {', '.join(sorted(missing))} cannot be imported here; "
+            "install it beside igpo, or remove it"
+        )
     if spec.suspend:
         raise InvalidRunError(
             f"{document.place('spec', 'suspend')}: spec.suspend is true, so there is nothing to run; set it to false"
