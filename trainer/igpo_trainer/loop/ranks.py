@@ -94,6 +94,23 @@ class Ranks:
             merged[rank :: self.world] = theirs
         return cast("list[R]", merged)
 
+    def on_main(self, action: Callable[[], T]) -> T | None:
+        """Do something on the main rank only; its result there, None elsewhere. Its error is raised on every rank."""
+        result: T | None = None
+        failure: Exception | None = None
+        if self.is_main:
+            try:
+                result = action()
+            except Exception as error:
+                failure = error
+        told = self.gather_objects(None if failure is None else (_one_line(failure), _kind(failure)))[0]
+        if failure is not None:
+            raise failure
+        if told is not None:
+            line, kind = told
+            raise kind(f"rank 0 failed: {line}")
+        return result
+
     def sum_tensor(self, tensor: torch.Tensor) -> torch.Tensor:
         """Add up tensor over ranks, as a new tensor on the same device."""
         total = tensor.detach().clone()

@@ -1,14 +1,13 @@
 """From a document to a session: folder, processes, data, network, judge and views, in the order that fails earliest."""
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from accelerate.accelerator import Accelerator
+from accelerate.tracking import get_available_trackers
 
 from igpo_trainer.loop.batching import rollout_rows, update_rows
 from igpo_trainer.loop.data import RunData, load_data
@@ -34,8 +33,6 @@ from igpo_trainer.spec.document import Document, Spec
 from igpo_trainer.spec.errors import InvalidRunError
 from igpo_trainer.spec.igpo import IGPOTrainingSpec, JudgeSpec
 from igpo_trainer.spec.sft import LengthAlignedSFTSpec
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +149,11 @@ def _refuse_unfinished_features(document: Document) -> None:
                 f"{document.place('spec', 'length', 'originals')}: spec.length.originals {spec.length.originals} "
                 "is not carried out by this version; set Drop"
             )
+    if missing := set(spec.trackers) - {str(tracker) for tracker in get_available_trackers()}:
+        raise InvalidRunError(
+            f"{document.place('spec', 'trackers')}: spec.trackers {', '.join(sorted(missing))} cannot be imported here; "
+            "install it beside igpo, or remove it"
+        )
     if spec.suspend:
         raise InvalidRunError(
             f"{document.place('spec', 'suspend')}: spec.suspend is true, so there is nothing to run; set it to false"
@@ -166,21 +168,7 @@ def _claim(document: Document, place: RunPlace, run_dir: Path, digest: str, rank
             run_dir, digest, kind=document.kind, name=document.name, run_id=place.run_id, attempt=place.attempt
         )
 
-    return on_main(ranks, take)
-
-
-def on_main(ranks: Ranks, action: Callable[[], T]) -> T | None:
-    """Do something on the main rank only and get its result there, None elsewhere; its error is raised everywhere."""
-    result: T | None = None
-    failure: Exception | None = None
-    if ranks.is_main:
-        try:
-            result = action()
-        except Exception as error:
-            failure = error
-    if (told := ranks.gather_objects(failure)[0]) is not None:
-        raise told
-    return result
+    return ranks.on_main(take)
 
 
 def _policy(spec: Spec, loaded: LoadedModel, data: RunData, accelerator: Accelerator) -> Policy:
