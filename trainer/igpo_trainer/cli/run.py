@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from igpo_trainer.spec.contract import FINAL_DIR, METRICS_FILE, METRICS_PORT, REPORT_FILE, ExitCode
+from igpo_trainer.spec.contract import FINAL_DIR, METRICS_FILE, METRICS_PORT, REPORT_FILE
 from igpo_trainer.spec.document import Document
-from igpo_trainer.spec.errors import RunError
 from igpo_trainer.spec.manifest import dependency_order, load_manifest
 
 GRACE_SECONDS = 600.0
@@ -117,16 +116,7 @@ def _train_under_torchrun(document: Document, runs: Path, metrics_port: int, cou
     from igpo_trainer.cli.launch import launch
 
     worker = [sys.executable, "-m", "igpo_trainer.cli.worker", "--manifest", str(document.file)]
-    worker += ["--run", str(document), "--runs", str(runs), "--metrics-port", str(metrics_port), "--desk"]
+    worker += ["--document", str(document), "--runs", str(runs), "--metrics-port", str(metrics_port), "--desk"]
     worker += ["--quiet"] if quiet else []
-    code = launch(worker, Gang(processes=count), grace_seconds=GRACE_SECONDS)
-    if code != 0:
-        raise _ended(code, document)
-
-
-def _ended(code: int, document: Document) -> RunError:
-    """The error of a gang whose ranks have already said what went wrong."""
-    error = RunError(f"{document}: ended with exit code {code}; the reason stands above")
-    if code in set(ExitCode):
-        error.exit_code = ExitCode(code)
-    return error
+    if code := launch(worker, Gang(processes=count), grace_seconds=GRACE_SECONDS):
+        raise typer.Exit(code)  # the ranks or the launcher have said why
