@@ -12,7 +12,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -28,29 +27,16 @@ PAD, EOS, FIRST_WORD = 0, 1, 2
 Uniform = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]  # (logits_BSV, active_BS, step) -> u_BSV in fp64
 
 
-@dataclass
-class Model:
-    """One network, seen by both samplers."""
-
-    lm: LlamaForCausalLM
-    tokens: SpecialTokens
-
-    def __post_init__(self) -> None:
-        self.denoiser = Denoiser(self.lm, self.tokens)
-        self.device = torch.device("cpu")
-
-    def logits_at(self, ids_BS, attention_BS, rows_M, columns_M):
-        """Logits of some positions, as the exact sampler asks for them."""
-        return self.denoiser.logits_at(ids_BS, attention_BS, rows_M, columns_M)
-
-    def logits(self, ids_BS, attention_BS):
-        """Logits of all positions, as the plain sampler asks for them."""
-        position_ids_BS = (attention_BS.cumsum(-1) - 1).clamp(min=0)
-        return self.lm(ids_BS, attention_mask=attention_BS, position_ids=position_ids_BS, use_cache=False).logits
+def full_logits(model: Denoiser, ids_BS: torch.Tensor, attention_BS: torch.Tensor) -> torch.Tensor:
+    """Logits of all positions, as the plain sampler takes them."""
+    position_ids_BS = (attention_BS.cumsum(-1) - 1).clamp(min=0)
+    return model.lm(ids_BS, attention_mask=attention_BS, position_ids=position_ids_BS, use_cache=False).logits
 
 
 @torch.no_grad()
-def plain_sample(model: Model, requests: list[CanvasRequest], spec: SamplingSpec, uniform: Uniform) -> list[Completion]:
+def plain_sample(
+    model: Denoiser, requests: list[CanvasRequest], spec: SamplingSpec, uniform: Uniform
+) -> list[Completion]:
     """LLaDA's generate() with low-confidence remasking, for left-padded prompts."""
     mask_id = model.tokens.mask_id
     longest = max(len(request.prompt_ids) for request in requests)
@@ -70,7 +56,7 @@ def plain_sample(model: Model, requests: list[CanvasRequest], spec: SamplingSpec
             active_BS = masked_BS.clone()
             active_BS[:, :start] = False
             active_BS[:, end:] = False
-            logits_BSV = model.logits(x_BS, attention_BS).double()
+            logits_BSV = full_logits(model, x_BS, attention_BS).double()
             logits_BSV[..., list(model.tokens.banned_ids)] = float("-inf")
             gumbel_BSV = (
                 -uniform(logits_BSV, active_BS, block * spec.steps_per_block + step).log()
@@ -104,7 +90,7 @@ def keyed_noise(requests: list[CanvasRequest]) -> Uniform:
     return uniform
 
 
-def build(arguments: argparse.Namespace) -> tuple[Model, list[CanvasRequest], SamplingSpec]:
+def build(arguments: argparse.Namespace) -> tuple[Denoiser, list[CanvasRequest], SamplingSpec]:
     """Return the network, a batch of requests with prompts of mixed lengths, and the sampling."""
     torch.manual_seed(arguments.seed)
     config = LlamaConfig(
@@ -117,7 +103,7 @@ def build(arguments: argparse.Namespace) -> tuple[Model, list[CanvasRequest], Sa
     )
     config.is_causal = False
     mask_id = arguments.vocabulary - 1
-    model = Model(LlamaForCausalLM(config).eval(), SpecialTokens(mask_id, EOS, PAD, (EOS, mask_id)))
+    model = Denoiser(LlamaForCausalLM(config).eval(), SpecialTokens(mask_id, EOS, PAD, (EOS, mask_id)))
     requests = []
     for row in range(arguments.rows):
         length = arguments.prompt - row * arguments.prompt // (2 * arguments.rows)
@@ -132,7 +118,7 @@ def build(arguments: argparse.Namespace) -> tuple[Model, list[CanvasRequest], Sa
     return model, requests, spec
 
 
-def assert_same_tokens(model: Model, requests: list[CanvasRequest], spec: SamplingSpec) -> None:
+def assert_same_tokens(model: Denoiser, requests: list[CanvasRequest], spec: SamplingSpec) -> None:
     """Both samplers, fp64 weights, the same fp64 noise: the same completions."""
     model.lm.double()
     exact = sample(model, requests, spec, rows=len(requests), noise_dtype=torch.float64)
@@ -148,12 +134,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=4, help="decoder layers [%(default)s]")
     parser.add_argument("--width", type=int, default=256, help="hidden size, a multiple of 64 [%(default)s]")
     parser.add_argument("--rows", type=int, default=2, help="completions in the batch [%(default)s]")
-    parser.add_argument("--prompt", type=int, default=48, help="longest prompt, in tokens [%(default)s]")
-    parser.add_argument("--length", type=int, default=48, help="canvas length, in tokens [%(default)s]")
+    parser.add_argument("--prompt", type=int, default=32, help="longest prompt, in tokens [%(default)s]")
+    parser.add_argument("--length", type=int, default=32, help="canvas length, in tokens [%(default)s]")
     parser.add_argument("--block", type=int, default=16, help="block length, in tokens [%(default)s]")
-    parser.add_argument("--steps", type=int, default=24, help="denoising steps of a canvas [%(default)s]")
+    parser.add_argument("--steps", type=int, default=16, help="denoising steps of a canvas [%(default)s]")
     parser.add_argument("--temperature", type=float, default=1.2, help="Gumbel noise temperature [%(default)s]")
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each sampler, in turns [%(default)s]")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads, for both samplers [%(default)s]")
     parser.add_argument("--seed", type=int, default=0, help="of weights, prompts and noise [%(default)s]")
     return parser.parse_args()
 
@@ -161,6 +148,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Check, time, print."""
     arguments = parse()
+    torch.set_num_threads(arguments.threads)
     model, requests, spec = build(arguments)
     assert_same_tokens(model, requests, spec)
     print(f"{len(requests)} completions of {spec.completion_length} tokens: same tokens with fp64 noise")

@@ -18,7 +18,7 @@ class RecordingPredictor:
     def __init__(self, lm: LlamaForCausalLM, end_bias: float) -> None:
         self.tokens = SpecialTokens(mask_id=MASK, eos_id=EOS, pad_id=PAD, banned_ids=(39, MASK))
         self.denoiser = Denoiser(lm, self.tokens)
-        self.device = torch.device("cpu")
+        self.device = self.denoiser.device
         self.end_bias = end_bias
         self.batches: list[tuple[int, int]] = []
         self.positions: list[int] = []

@@ -64,6 +64,13 @@ def test_a_canvas_of_hints_alone_needs_no_forward(predictor_of) -> None:
     assert [completion.length for completion in completions] == [16, 6]
 
 
+def test_an_end_token_in_a_block_of_hints_alone_stops_the_row(predictor_of) -> None:
+    model = predictor_of(NEVER)
+    (completion,) = sample(model, requests_of(1, hints={4: 7, 5: EOS, 6: 7, 7: 7}), SPEC, rows=1)
+    assert model.calls == 4
+    assert completion.length == 6
+
+
 def test_a_row_with_fewer_masks_does_not_wait_for_its_neighbours(predictor_of) -> None:
     model = predictor_of(NEVER)
     hinted = requests_of(1, hints=dict.fromkeys(range(12), 7))

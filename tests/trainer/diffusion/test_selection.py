@@ -40,6 +40,12 @@ def test_half_precision_logits_are_scored_in_the_noise_precision() -> None:
     torch.testing.assert_close(confidence, torch.full((4,), 1 / 9).log())
 
 
+def test_ties_go_to_the_lowest_index_in_wide_blocks_too() -> None:
+    kept = keep_best(torch.zeros(3, 4096), torch.tensor([1, 700, 4096]))
+    for chosen, quota in zip(kept, (1, 700, 4096), strict=True):
+        assert chosen.nonzero().squeeze(1).tolist() == list(range(quota))
+
+
 @given(st.data())
 def test_the_most_confident_are_kept_and_ties_go_to_the_lowest_index(data: st.DataObject) -> None:
     length = data.draw(st.integers(1, 12))

@@ -9,7 +9,8 @@ from igpo_trainer.models.denoiser import Denoiser
 CPU_BUDGET_BYTES = 2 * 2**30
 GPU_SHARE = 0.4
 """Share of the free GPU memory that activations may take; the rest is for gradients, Adam state and fragmentation."""
-MOST_ROWS = 512
+MOST_ROWS = {"cpu": 64, "cuda": 512}
+"""More rows than this gain nothing: on a CPU they leave its caches, on a GPU the kernels are full."""
 
 
 def rollout_rows(asked: Literal["Auto"] | int, denoiser: Denoiser, positions: int, block_length: int) -> int:
@@ -39,4 +40,4 @@ def _rows(denoiser: Denoiser, bytes_per_row: int) -> int:
     budget = CPU_BUDGET_BYTES
     if device.type == "cuda":
         budget = int(torch.cuda.mem_get_info(device)[0] * GPU_SHARE)
-    return max(1, min(MOST_ROWS, budget // bytes_per_row))
+    return max(1, min(MOST_ROWS.get(device.type, MOST_ROWS["cuda"]), budget // bytes_per_row))

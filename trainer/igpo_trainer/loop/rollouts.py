@@ -58,6 +58,8 @@ class RolloutWorker:
         return self.ranks.pooled(requests, lambda share: self._sample_and_judge(share, sampling))
 
     def _sample_and_judge(self, requests: Sequence[RolloutRequest], sampling: SamplingSpec) -> list[JudgedRollout]:
+        if not requests:
+            return []
         canvases = [CanvasRequest(r.encoded.prompt_ids, r.key, r.hints) for r in requests]
         try:
             completions = sample(
