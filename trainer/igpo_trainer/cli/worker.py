@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from igpo_trainer.cli.outcome import run_and_report
+from igpo_trainer.cli.quiet import hushed
 from igpo_trainer.loop.position import Position
 from igpo_trainer.loop.stop import StopSignal
 from igpo_trainer.spec.contract import (
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     position = Position()
     # Before torch is imported, which takes seconds: SIGTERM in that time must not kill the rank unsaved.
-    with StopSignal() as stop:
+    with hushed(options.quiet), StopSignal() as stop:
         code = run_and_report(lambda: _train(options, stop, position), position)
     sys.exit(code)
 

@@ -13,6 +13,7 @@ from accelerate.accelerator import Accelerator
 from igpo_trainer.loop.batching import rollout_rows, update_rows
 from igpo_trainer.loop.data import RunData, load_data
 from igpo_trainer.loop.identity import Claim, claim, document_hash, require_claimable
+from igpo_trainer.loop.interruption import StopRequestedError
 from igpo_trainer.loop.policy import Policy
 from igpo_trainer.loop.position import Position
 from igpo_trainer.loop.ranks import Ranks
@@ -109,6 +110,8 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
             )
             return owner, _telemetry(document, place, owner, ranks, steps, accelerator, stop, resources)
 
+        if stop.requested_anywhere(ranks):
+            raise StopRequestedError("told to stop before the first step; nothing was changed, start the run again")
         owner, telemetry = on_main(ranks, take_folder) or (None, Telemetry(ranks))
         longest = max(len(e.prompt_ids) for e in data.train) + spec.completion_length
         worker = _worker(spec, loaded, policy, judge, ranks, telemetry, stop, longest)
