@@ -9,9 +9,9 @@ warnings.simplefilter("error")
 warnings.filterwarnings("ignore", message="barrier\\(\\): using the device under current context")
 
 from accelerate.accelerator import Accelerator  # noqa: E402
-from conftest import Desk, load  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
+from conftest import Desk, load  # noqa: E402
 from igpo_trainer.loop.cycle import CycleScorer  # noqa: E402
 from igpo_trainer.loop.cycle_file import OpenCycle  # noqa: E402
 from igpo_trainer.loop.policy import Policy  # noqa: E402

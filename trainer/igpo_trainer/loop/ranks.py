@@ -94,22 +94,26 @@ class Ranks:
             merged[rank :: self.world] = theirs
         return cast("list[R]", merged)
 
+    def everywhere(self, action: Callable[[], T]) -> T:
+        """Do something on every rank; each gets its own result. When it raises on one, every rank raises."""
+        error: Exception | None = None
+        results: list[T] = []
+        try:
+            results.append(action())
+        except Exception as raised:
+            error = raised
+        told = self.gather_objects(None if error is None else (_one_line(error), _kind(error)))
+        if error is not None:
+            raise error
+        for rank, fault in enumerate(told):
+            if fault is not None:
+                line, kind = fault
+                raise kind(f"rank {rank} failed: {line}")
+        return results[0]
+
     def on_main(self, action: Callable[[], T]) -> T | None:
         """Do something on the main rank only; its result there, None elsewhere. Its error is raised on every rank."""
-        result: T | None = None
-        failure: Exception | None = None
-        if self.is_main:
-            try:
-                result = action()
-            except Exception as error:
-                failure = error
-        told = self.gather_objects(None if failure is None else (_one_line(failure), _kind(failure)))[0]
-        if failure is not None:
-            raise failure
-        if told is not None:
-            line, kind = told
-            raise kind(f"rank 0 failed: {line}")
-        return result
+        return self.everywhere(lambda: action() if self.is_main else None)
 
     def sum_tensor(self, tensor: torch.Tensor) -> torch.Tensor:
         """Add up tensor over ranks, as a new tensor on the same device."""
