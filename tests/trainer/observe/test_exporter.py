@@ -297,7 +297,7 @@ def test_it_lingers_until_told_to_hurry_and_then_the_port_is_free(make):
     port = exporter.serve(0, "127.0.0.1")
     exporter.publish(make.step(40))
     hurry = threading.Event()
-    closing = threading.Thread(target=exporter.close, args=(300.0, hurry))
+    closing = threading.Thread(target=exporter.close, args=(300.0, hurry.wait))
     closing.start()
     assert "igpo_trainer_step 40.0" in get(port, "/metrics")[0]
     hurry.set()

@@ -17,7 +17,16 @@ from igpo_trainer.cli.log_tail import LogTail
 from igpo_trainer.cli.orphans import adopt_orphans, end_children, reap_until
 from igpo_trainer.cli.outcome import read_outcomes
 from igpo_trainer.cli.rank_exit import read_rank_exits
-from igpo_trainer.spec.contract import EXIT_FILE_VARIABLE, MANIFEST_PATH, TERMINATION_LOG_PATH, TerminationMessage
+from igpo_trainer.spec.contract import (
+    EXIT_FILE_VARIABLE,
+    MANIFEST_PATH,
+    METRICS_LINGER_SECONDS,
+    METRICS_PORT,
+    TERMINATION_LOG_PATH,
+    VOLUME_PATH,
+    ExitCode,
+    TerminationMessage,
+)
 from igpo_trainer.spec.errors import RunError
 
 GRACE_VARIABLE: Final = "IGPO_GRACE_SECONDS"
@@ -36,7 +45,8 @@ def launch(
     """Run worker (a whole command line) once per local rank under torchrun and return the pod contract's exit code.
 
     SIGTERM and SIGINT go on to the ranks, which then have grace_seconds less five; a second SIGINT kills them.
-    The reason, step, checkpoint and last lines go to termination_log. Main thread only; reaps every child.
+    The reason, step, checkpoint and last lines go to termination_log, and to stderr a reason that no rank could give.
+    Main thread only; reaps every child.
     """
     with tempfile.TemporaryDirectory(prefix="igpo-exit-") as folder, _Forwarder() as forwarder:
         adopt_orphans()
@@ -58,16 +68,20 @@ def launch(
         end_children()
         for thread in threads:
             thread.join(_LOG_DRAIN_SECONDS)
+        outcomes = read_outcomes(Path(folder), gang.processes)
+        said = {outcome.reason for outcome in outcomes.values()}
         message = termination_of(
             Evidence(
                 processes=gang.processes,
-                outcomes=read_outcomes(Path(folder), gang.processes),
+                outcomes=outcomes,
                 torchrun_code=agent.returncode,
                 exits=read_rank_exits(Path(folder)),
                 stopped_by=forwarder.received,
                 log=tail.lines(),
             )
         )
+    if message.code != ExitCode.DONE and message.reason not in said:
+        sys.stderr.write(f"igpo: {message.reason}\n")
     if termination_log is not None:
         _write(termination_log, message)
     return message.code
@@ -75,19 +89,11 @@ def launch(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Console script: read the pod's environment, run the manifest, exit with the contract's code."""
-    parser = argparse.ArgumentParser(prog="igpo-launch", description=__doc__)
-    parser.add_argument(
-        "--manifest", type=Path, default=MANIFEST_PATH, help="the run's manifest (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--grace-seconds",
-        type=float,
-        default=float(os.environ.get(GRACE_VARIABLE, DEFAULT_GRACE_SECONDS)),
-        help=f"time from SIGTERM to SIGKILL, the pod's grace period (default: ${GRACE_VARIABLE} or %(default)s)",
-    )
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     log = Path(os.environ.get(TERMINATION_LOG_VARIABLE, TERMINATION_LOG_PATH))
     worker = [sys.executable, "-m", "igpo_trainer.cli.worker", "--manifest", str(options.manifest)]
+    worker += ["--runs", str(options.runs), "--metrics-port", str(options.metrics_port)]
+    worker += ["--linger-seconds", str(options.linger_seconds)]
     try:
         code = launch(
             worker, Gang.from_environment(os.environ), grace_seconds=options.grace_seconds, termination_log=log
@@ -97,6 +103,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"igpo-launch: {error}\n")
         _write(log, TerminationMessage(code=code, reason=str(error)))
     sys.exit(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="igpo-launch", description=__doc__)
+    parser.add_argument(
+        "--manifest", type=Path, default=MANIFEST_PATH, help="the run's manifest (default: %(default)s)"
+    )
+    parser.add_argument("--runs", type=Path, default=VOLUME_PATH, help="folder of all runs (default: %(default)s)")
+    parser.add_argument(
+        "--metrics-port",
+        type=int,
+        default=METRICS_PORT,
+        help="port of /metrics; 0: any free (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--linger-seconds",
+        type=float,
+        default=METRICS_LINGER_SECONDS,
+        help="how long /metrics stays up after the end, so that the last values are scraped (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--grace-seconds",
+        type=float,
+        default=float(os.environ.get(GRACE_VARIABLE, DEFAULT_GRACE_SECONDS)),
+        help=f"time from SIGTERM to SIGKILL, the pod's grace period (default: ${GRACE_VARIABLE} or %(default)s)",
+    )
+    return parser
 
 
 def _environment(gang: Gang, folder: str) -> dict[str, str]:

@@ -41,9 +41,6 @@ def main(arguments: list[str] | None = None) -> None:
     except RunError as error:
         sys.stderr.write(f"igpo: {error}\n")
         sys.exit(int(error.exit_code))
-    except KeyboardInterrupt:
-        sys.stderr.write("igpo: stopped; the last checkpoint is kept\n")
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """How one rank ended: what it tells the launcher, and the code it leaves."""
 
+import hashlib
 import os
 import signal
 import sys
@@ -36,11 +37,11 @@ class RankOutcome(BaseModel):
 def run_and_report(body: Callable[[], object], position: Position | None = None) -> int:
     """Run a rank's work, say in one line on stderr how it failed, leave the outcome file, and return what to exit with.
 
-    Only an error that is not ours prints a traceback. Under the launcher a rank that saved on SIGTERM returns 0 and
-    leaves 75 in its file: torchrun ends the siblings of a rank with another code after a fixed 30 s, so the first
-    to have saved would cost the others their checkpoint.
+    Only an error that is not ours prints a traceback; what several ranks of a pod have to say is said once. Under the
+    launcher a rank that saved on SIGTERM returns 0 and leaves 75 in its file: torchrun ends the siblings of a rank with
+    another code after a fixed 30 s, so the first to have saved would cost the others their checkpoint.
     """
-    code, reason, trace = int(ExitCode.DONE), "done", []
+    code, reason, trace, text = int(ExitCode.DONE), "done", [], ""
     try:
         body()
     except RunError as error:
@@ -51,9 +52,8 @@ def run_and_report(body: Callable[[], object], position: Position | None = None)
         code, reason = int(ExitCode.FAILED), f"{type(error).__name__}: {_one_line(error)}"
         text = traceback.format_exc()
         trace = text.splitlines()[-_TRACEBACK_LINES:]
-        sys.stderr.write(text)
-    if code != ExitCode.DONE:
-        sys.stderr.write(f"igpo{_rank_name()}: {reason}\n")
+    if code != ExitCode.DONE and _is_first_to_say(reason):
+        sys.stderr.write(f"{text}igpo{_rank_name()}: {reason}\n")
     sys.stdout.flush()
     sys.stderr.flush()
     position = position or Position()
@@ -70,6 +70,21 @@ def read_outcomes(folder: Path, processes: int) -> dict[int, RankOutcome]:
         except (OSError, ValidationError):
             continue
     return outcomes
+
+
+def _is_first_to_say(reason: str) -> bool:
+    """Whether no other rank of this pod has said the same."""
+    folder = os.environ.get(EXIT_FILE_VARIABLE)
+    if not folder:
+        return True
+    mark = Path(folder) / f"said-{hashlib.sha256(reason.encode()).hexdigest()[:16]}"
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError:  # better twice than never
+        return True
+    return True
 
 
 def _leave(outcome: RankOutcome) -> bool:

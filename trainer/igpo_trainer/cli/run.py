@@ -6,9 +6,12 @@ from typing import Annotated
 
 import typer
 
-from igpo_trainer.spec.contract import FINAL_DIR, METRICS_FILE, METRICS_PORT, REPORT_FILE, ExitCode
+from igpo_trainer.cli.outcome import ABORTED
+from igpo_trainer.cli.quiet import hushed
+from igpo_trainer.loop.stop import StopSignal
+from igpo_trainer.spec.contract import FINAL_DIR, METRICS_FILE, METRICS_PORT, REPORT_FILE
 from igpo_trainer.spec.document import Document
-from igpo_trainer.spec.errors import RunError
+from igpo_trainer.spec.errors import InterruptedRunError
 from igpo_trainer.spec.manifest import dependency_order, load_manifest
 
 GRACE_SECONDS = 600.0
@@ -41,19 +44,32 @@ def run(
     transformers' from_pretrained.
     """
     documents = dependency_order(load_manifest(file))
-    for document in documents:
-        run_dir = runs / document.kind / document.name
-        if is_finished(document, run_dir):
-            typer.echo(f"{document}: finished before, left alone; report: {run_dir / REPORT_FILE}")
-            continue
-        count, note = _processes(document, processes)
-        if note and not quiet:
-            typer.echo(f"{document}: {note}")
-        if count == 1:
-            _train_here(document, runs, metrics_port, quiet=quiet)
-        else:
-            _train_under_torchrun(document, runs, metrics_port, count, quiet=quiet)
-        typer.echo(result_line(document, run_dir))
+    with hushed(quiet), StopSignal() as stop:
+        try:
+            for document in documents:
+                if stop.requested:
+                    raise InterruptedRunError(f"told to stop before {document} began; start again to go on with it")
+                _carry_out(document, runs, processes, metrics_port, stop, quiet=quiet)
+        except KeyboardInterrupt:
+            typer.echo("igpo: aborted by Ctrl-C; start again to continue from the last checkpoint", err=True)
+            raise typer.Exit(ABORTED) from None
+
+
+def _carry_out(
+    document: Document, runs: Path, processes: int | None, metrics_port: int, stop: StopSignal, *, quiet: bool
+) -> None:
+    run_dir = runs / document.kind / document.name
+    if is_finished(document, run_dir):
+        typer.echo(f"{document}: finished before, left alone; report: {run_dir / REPORT_FILE}")
+        return
+    count, note = _processes(document, processes)
+    if note and not quiet:
+        typer.echo(f"{document}: {note}")
+    if count == 1:
+        _train_here(document, runs, metrics_port, stop, quiet=quiet)
+    else:
+        _train_under_torchrun(document, runs, metrics_port, count, quiet=quiet)
+    typer.echo(result_line(document, run_dir))
 
 
 def result_line(document: Document, run_dir: Path) -> str:
@@ -100,16 +116,14 @@ def _processes(document: Document, asked: int | None) -> tuple[int, str]:
     )
 
 
-def _train_here(document: Document, runs: Path, metrics_port: int, *, quiet: bool) -> None:
+def _train_here(document: Document, runs: Path, metrics_port: int, stop: StopSignal, *, quiet: bool) -> None:
     from igpo_trainer.loop.ranks import Ranks
     from igpo_trainer.loop.setup import RunPlace
-    from igpo_trainer.loop.stop import StopSignal
     from igpo_trainer.loop.train import train
     from igpo_trainer.observe.console import Mode
 
     place = RunPlace(root=runs, metrics_port=metrics_port, mode=Mode.detect(quiet=quiet))
-    with StopSignal() as stop:
-        train(document, place, Ranks(), stop)
+    train(document, place, Ranks(), stop)
 
 
 def _train_under_torchrun(document: Document, runs: Path, metrics_port: int, count: int, *, quiet: bool) -> None:
@@ -117,16 +131,7 @@ def _train_under_torchrun(document: Document, runs: Path, metrics_port: int, cou
     from igpo_trainer.cli.launch import launch
 
     worker = [sys.executable, "-m", "igpo_trainer.cli.worker", "--manifest", str(document.file)]
-    worker += ["--run", str(document), "--runs", str(runs), "--metrics-port", str(metrics_port), "--desk"]
+    worker += ["--document", str(document), "--runs", str(runs), "--metrics-port", str(metrics_port), "--desk"]
     worker += ["--quiet"] if quiet else []
-    code = launch(worker, Gang(processes=count), grace_seconds=GRACE_SECONDS)
-    if code != 0:
-        raise _ended(code, document)
-
-
-def _ended(code: int, document: Document) -> RunError:
-    """The error of a gang whose ranks have already said what went wrong."""
-    error = RunError(f"{document}: ended with exit code {code}; the reason stands above")
-    if code in set(ExitCode):
-        error.exit_code = ExitCode(code)
-    return error
+    if code := launch(worker, Gang(processes=count), grace_seconds=GRACE_SECONDS):
+        raise typer.Exit(code)  # the ranks or the launcher have said why

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from igpo_trainer.cli.outcome import run_and_report
+from igpo_trainer.cli.quiet import hushed
 from igpo_trainer.loop.position import Position
 from igpo_trainer.loop.stop import StopSignal
 from igpo_trainer.spec.contract import (
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     position = Position()
     # Before torch is imported, which takes seconds: SIGTERM in that time must not kill the rank unsaved.
-    with StopSignal() as stop:
+    with hushed(options.quiet), StopSignal() as stop:
         code = run_and_report(lambda: _train(options, stop, position), position)
     sys.exit(code)
 
@@ -33,9 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="igpo-worker", description=__doc__)
     parser.add_argument("--manifest", type=Path, default=MANIFEST_PATH, help="manifest (default: %(default)s)")
-    parser.add_argument("--run", help="KIND/NAME of the document; default: the only one")
+    # Not --run: torchrun, whose command line this stands on, takes it for an abbreviation of its own options.
+    parser.add_argument("--document", help="KIND/NAME in the manifest; default: the only one")
     parser.add_argument("--runs", type=Path, default=VOLUME_PATH, help="folder of all runs (default: %(default)s)")
     parser.add_argument("--metrics-port", type=int, default=METRICS_PORT, help="default: %(default)s")
+    parser.add_argument("--linger-seconds", type=float, default=METRICS_LINGER_SECONDS, help="default: %(default)s")
     parser.add_argument("--desk", action="store_true", help="not in a pod: metrics stay local, nothing lingers")
     parser.add_argument("--quiet", action="store_true", help="no progress lines")
     return parser
@@ -49,11 +52,11 @@ def _train(options: argparse.Namespace, stop: StopSignal, position: Position) ->
     from igpo_trainer.spec.errors import InvalidRunError
     from igpo_trainer.spec.manifest import load_manifest
 
-    documents = [d for d in load_manifest(options.manifest) if options.run in (None, str(d))]
+    documents = [d for d in load_manifest(options.manifest) if options.document in (None, str(d))]
     if len(documents) != 1:
         raise InvalidRunError(
-            f"{options.manifest}: {len(documents)} documents match {options.run or 'any run'}; "
-            "name one with --run KIND/NAME"
+            f"{options.manifest}: {len(documents)} documents match {options.document or 'any run'}; "
+            "name one with --document KIND/NAME"
         )
     mode = Mode.QUIET if options.quiet else Mode.LINES
     if options.desk:
@@ -68,7 +71,7 @@ def _train(options: argparse.Namespace, stop: StopSignal, position: Position) ->
             metrics_address="",
             port_may_move=False,
             mode=mode,
-            linger_seconds=METRICS_LINGER_SECONDS,
+            linger_seconds=options.linger_seconds,
         )
     ranks = Ranks.join()
     try:

@@ -84,11 +84,19 @@ def claim(
             raise _fenced(path, identity, earlier)
         write_atomically(path, (identity.model_dump_json(by_alias=True, indent=1) + "\n").encode())
     except OSError as error:
-        raise InvalidRunError(
-            f"{run_dir} cannot be written by uid {os.getuid()}, gid {os.getgid()} ({error.strerror}): "
-            "make it writable for them, e.g. with securityContext.fsGroup"
-        ) from error
+        raise _unwritable(run_dir, error.strerror) from error
     return Claim(path, identity, resumed=earlier is not None)
+
+
+def require_claimable(run_dir: Path, spec_hash: str, kind: str, name: str) -> None:
+    """Raise what `claim` would for another spec or a folder without write permission; writes nothing."""
+    try:
+        require_same_run(run_dir, spec_hash, kind, name)
+    except OSError as error:
+        raise _unwritable(run_dir, error.strerror) from error
+    existing = next(folder for folder in (run_dir, *run_dir.absolute().parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise _unwritable(existing, "no permission" if existing.is_dir() else "not a folder")
 
 
 def require_same_run(run_dir: Path, spec_hash: str, kind: str, name: str) -> RunIdentity | None:
@@ -130,6 +138,13 @@ def _read(path: Path) -> RunIdentity | None:
         raise InvalidRunError(
             f"{path} is not a run record ({error.errors()[0]['msg']}): move the folder away or choose another one"
         ) from error
+
+
+def _unwritable(folder: Path, why: str | None) -> InvalidRunError:
+    return InvalidRunError(
+        f"{folder} cannot be written by uid {os.getuid()}, gid {os.getgid()} ({why}): "
+        "make it writable for them, e.g. with securityContext.fsGroup"
+    )
 
 
 def _fenced(path: Path, ours: RunIdentity, owner: RunIdentity | None) -> InterruptedRunError:

@@ -1,18 +1,18 @@
 """From a document to a session: folder, processes, data, network, judge and views, in the order that fails earliest."""
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from accelerate.accelerator import Accelerator
+from accelerate.tracking import get_available_trackers
 
 from igpo_trainer.loop.batching import rollout_rows, update_rows
 from igpo_trainer.loop.data import RunData, load_data
-from igpo_trainer.loop.identity import Claim, claim, document_hash
+from igpo_trainer.loop.identity import Claim, claim, document_hash, require_claimable
+from igpo_trainer.loop.interruption import StopRequestedError
 from igpo_trainer.loop.policy import Policy
 from igpo_trainer.loop.position import Position
 from igpo_trainer.loop.ranks import Ranks
@@ -22,7 +22,7 @@ from igpo_trainer.loop.sft import planned_updates
 from igpo_trainer.loop.stop import StopSignal
 from igpo_trainer.loop.store import CheckpointStore
 from igpo_trainer.loop.telemetry import Telemetry
-from igpo_trainer.loop.trackers import require_installed, start_trackers
+from igpo_trainer.loop.trackers import start_trackers
 from igpo_trainer.models.load import LoadedModel, load_model, wants_recomputation
 from igpo_trainer.observe.console import Mode, Progress
 from igpo_trainer.observe.exporter import Exporter, RunIdentity
@@ -34,8 +34,6 @@ from igpo_trainer.spec.document import Document, Spec
 from igpo_trainer.spec.errors import InvalidRunError
 from igpo_trainer.spec.igpo import IGPOTrainingSpec, JudgeSpec
 from igpo_trainer.spec.sft import LengthAlignedSFTSpec
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +79,38 @@ def source_folder(document: Document, place: RunPlace) -> Path | None:
 
 
 def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSignal, position: Position) -> Session:
-    """Build everything. What a person can get wrong is checked before the first weight is read."""
+    """Build everything.
+
+    What a person can get wrong is checked first, the cheap before the dear; the folder is claimed after that, so a
+    refused run leaves nothing behind.
+    """
     spec = document.spec
     _refuse_unfinished_features(document)
-    require_installed(spec.trackers)
     with ExitStack() as resources:
         began = time.time()
         run_dir = place.run_dir(document.kind, document.name)
         from_folder = source_folder(document, place)
         digest = document_hash(document)
-        owner = _claim(document, place, run_dir, digest, ranks)
-        loaded = load_model(spec.model, seed=spec.seed, from_folder=from_folder)
-        data = load_data(spec, loaded.tokenizer, loaded.max_positions)
+        ranks.on_main(lambda: require_claimable(run_dir, digest, document.kind, document.name))
+        judge = resources.enter_context(judge_of(spec))
+        loaded, data = ranks.everywhere(lambda: _load(spec, from_folder))
         accelerator = Accelerator(
             cpu=not torch.cuda.is_available(), log_with=list(spec.trackers) or None, project_dir=run_dir
         )
         policy = _policy(spec, loaded, data, accelerator)
         steps = planned_steps(spec, data)
-        telemetry = _telemetry(document, place, digest, owner, ranks, steps, accelerator, resources)
+
+        def take_folder() -> tuple[Claim, Telemetry]:
+            owner = claim(
+                run_dir, digest, kind=document.kind, name=document.name, run_id=place.run_id, attempt=place.attempt
+            )
+            return owner, _telemetry(document, place, owner, ranks, steps, accelerator, stop, resources)
+
+        if stop.requested_anywhere(ranks):
+            raise StopRequestedError("told to stop before the first step; nothing was changed, start the run again")
+        owner, telemetry = ranks.on_main(take_folder) or (None, Telemetry(ranks))
         longest = max(len(e.prompt_ids) for e in data.train) + spec.completion_length
-        worker = _worker(spec, loaded, policy, ranks, telemetry, stop, longest, resources)
+        worker = _worker(spec, loaded, policy, judge, ranks, telemetry, stop, longest)
         store = CheckpointStore(
             run_dir / CHECKPOINTS_DIR,
             spec.checkpoints.keep_last,
@@ -152,35 +162,24 @@ def _refuse_unfinished_features(document: Document) -> None:
                 f"{document.place('spec', 'length', 'originals')}: spec.length.originals {spec.length.originals} "
                 "is not carried out by this version; set Drop"
             )
+    if missing := set(spec.trackers) - _installed_trackers():
+        raise InvalidRunError(
+            f"{document.place('spec', 'trackers')}: spec.trackers {', '.join(sorted(missing))} cannot be imported "
+            "here; install it beside igpo, or remove it"
+        )
     if spec.suspend:
         raise InvalidRunError(
             f"{document.place('spec', 'suspend')}: spec.suspend is true, so there is nothing to run; set it to false"
         )
 
 
-def _claim(document: Document, place: RunPlace, run_dir: Path, digest: str, ranks: Ranks) -> Claim | None:
-    """Take the folder on the main rank; the others learn of a refusal."""
-
-    def take() -> Claim:
-        return claim(
-            run_dir, digest, kind=document.kind, name=document.name, run_id=place.run_id, attempt=place.attempt
-        )
-
-    return on_main(ranks, take)
+def _installed_trackers() -> set[str]:
+    return {str(tracker) for tracker in get_available_trackers()}  # type: ignore[no-untyped-call]  # accelerate
 
 
-def on_main(ranks: Ranks, action: Callable[[], T]) -> T | None:
-    """Do something on the main rank only and get its result there, None elsewhere; its error is raised everywhere."""
-    result: T | None = None
-    failure: Exception | None = None
-    if ranks.is_main:
-        try:
-            result = action()
-        except Exception as error:
-            failure = error
-    if (told := ranks.gather_objects(failure)[0]) is not None:
-        raise told
-    return result
+def _load(spec: Spec, from_folder: Path | None) -> tuple[LoadedModel, RunData]:
+    loaded = load_model(spec.model, seed=spec.seed, from_folder=from_folder)
+    return loaded, load_data(spec, loaded.tokenizer, loaded.max_positions)
 
 
 def _policy(spec: Spec, loaded: LoadedModel, data: RunData, accelerator: Accelerator) -> Policy:
@@ -203,16 +202,16 @@ def _worker(
     spec: Spec,
     loaded: LoadedModel,
     policy: Policy,
+    judge: Judge,
     ranks: Ranks,
     telemetry: Telemetry,
     stop: StopSignal,
     longest: int,
-    resources: ExitStack,
 ) -> RolloutWorker:
     return RolloutWorker(
         policy=policy,
         tokenizer=loaded.tokenizer,
-        judge=resources.enter_context(judge_of(spec)),
+        judge=judge,
         ranks=ranks,
         rows=rollout_rows(spec.batching.rollout_rows, policy.denoiser, longest, spec.sampling.block_length),
         on_progress=telemetry.progress,
@@ -223,15 +222,13 @@ def _worker(
 def _telemetry(
     document: Document,
     place: RunPlace,
-    digest: str,
-    owner: Claim | None,
+    owner: Claim,
     ranks: Ranks,
     steps: int,
     accelerator: Accelerator,
+    stop: StopSignal,
     resources: ExitStack,
 ) -> Telemetry:
-    if owner is None:
-        return Telemetry(ranks)
     spec = document.spec
     rl = spec if isinstance(spec, IGPOTrainingSpec) else None
     source = spec.model.from_.name if spec.model.from_ else spec.model.source or "scratch"
@@ -243,7 +240,7 @@ def _telemetry(
             model=source,
             dataset=spec.dataset.source,
             seed=spec.seed,
-            spec_hash=digest[:12],
+            spec_hash=owner.identity.spec_hash[:12],
             run_id=owner.identity.run_id,
             attempt=owner.identity.attempt,
             planned_steps=steps,
@@ -252,7 +249,7 @@ def _telemetry(
         )
     )
     exporter.serve(place.metrics_port, place.metrics_address, next_free=place.port_may_move)
-    resources.callback(exporter.close, place.linger_seconds)
+    resources.callback(exporter.close, place.linger_seconds, stop.wait)
     watcher = Progress(f"{document.kind}/{document.name}", steps, place.mode or Mode.detect())
     resources.enter_context(watcher)
     journal = resources.enter_context(Journal(place.run_dir(document.kind, document.name)))

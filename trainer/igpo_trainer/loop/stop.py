@@ -1,5 +1,7 @@
 """The wish to stop: SIGTERM from the cluster or Ctrl-C from a person."""
 
+import os
+import select
 import signal
 from types import FrameType, TracebackType
 from typing import Any, Protocol, Self
@@ -22,10 +24,12 @@ class StopSignal:
     def __init__(self) -> None:
         self.requested = False
         self._interrupts = 0
+        self._wake: tuple[int, int] | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
         """Install the handlers; main thread only."""
+        self._wake = os.pipe()
         for number in _STOP_SIGNALS:
             self._before[number] = signal.signal(number, self._on_signal)
         return self
@@ -37,12 +41,25 @@ class StopSignal:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
+        if self._wake is not None:
+            for end in self._wake:
+                os.close(end)
+            self._wake = None
 
     def requested_anywhere(self, ranks: _Peers) -> bool:
         """Whether any rank was told to stop; a collective, so that every rank saves the same step."""
         return ranks.any_true(self.requested)
 
+    def wait(self, seconds: float) -> bool:
+        """Wait until told to stop, for at most `seconds`; return whether it was so. Only while installed."""
+        assert self._wake is not None, "wait belongs inside the with block"
+        if not self.requested:
+            select.select([self._wake[0]], [], [], seconds)
+        return self.requested
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if not self.requested and self._wake is not None:
+            os.write(self._wake[1], b"!")  # once: a full pipe would block
         self.requested = True
         if number != signal.SIGINT:
             return

@@ -2,7 +2,7 @@
 
 import platform
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from itertools import product
@@ -217,12 +217,12 @@ class Exporter:
         self._server = MetricsServer(self.registry, self.status, address=address, port=port, next_free=next_free)
         return self._server.port
 
-    def close(self, linger_seconds: float = 0.0, hurry: threading.Event | None = None) -> None:
-        """Stop serving after `linger_seconds`, so that the last values are scraped; `hurry` cuts the wait short."""
+    def close(self, linger_seconds: float = 0.0, wait: Callable[[float], object] | None = None) -> None:
+        """Stop serving after `linger_seconds`, so that the last values are scraped; `wait` may end that early."""
         if self._server is None:
             return
         if linger_seconds > 0:
-            (hurry or threading.Event()).wait(linger_seconds)
+            (wait or threading.Event().wait)(linger_seconds)
         self._server.close()
         self._server = None
 
