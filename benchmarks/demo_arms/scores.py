@@ -112,13 +112,12 @@ def _read_arm(name: str, plan: SeedPlan, out: Path, samples: int) -> Arm:
     (end,) = [r for r in records if isinstance(r, EndRecord)]
 
     def measured(count: int, temperature: float, step: int) -> Measured:
-        (found,) = [
-            r
-            for r in records
-            if isinstance(r, EvaluationRecord) and (r.samples, r.temperature, r.step) == (count, temperature, step)
-        ]
-        assert len(found.right) == spec.dataset.holdout.rows, f"{run_dir}: {len(found.right)} problems were measured"
-        return Measured(step, plan.seed, np.array(found.right) / count)
+        wanted = (count, temperature, step)
+        found = [r for r in records if isinstance(r, EvaluationRecord) and (r.samples, r.temperature, r.step) == wanted]
+        assert len(found) == 1, f"{run_dir}: {len(found)} measurements of {wanted} (samples, temperature, step)"
+        right = found[0].right
+        assert len(right) == spec.dataset.holdout.rows, f"{run_dir}: {len(right)} held-out problems were measured"
+        return Measured(step, plan.seed, np.array(right) / count)
 
     temperature = spec.sampling.temperature
     size = steps[0].completions_initial.total // steps[0].groups_initial.total
