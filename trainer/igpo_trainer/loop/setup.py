@@ -147,9 +147,9 @@ def _refuse_unfinished_features(document: Document) -> None:
                 f"{document.place('spec', 'length', 'originals')}: spec.length.originals {spec.length.originals} "
                 "is not carried out by this version; set Drop"
             )
-    if missing := set(spec.trackers) - {str(tracker) for tracker in get_available_trackers()}:
+    if missing := set(spec.trackers) - {str(t) for t in get_available_trackers()}:  # type: ignore[no-untyped-call]  # accelerate
         raise InvalidRunError(
-            f"{document.place('spec', 'trackers')}: spec.trackers {', '.join(sorted(missing))} cannot be imported here; "
+            f"{document.place('spec', 'trackers')}: spec.trackers {', '.join(sorted(missing))} cannot be imported; "
             "install it beside igpo, or remove it"
         )
     if spec.suspend:
