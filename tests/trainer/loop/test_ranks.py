@@ -67,6 +67,16 @@ def test_an_error_on_one_rank_ends_pooled_work_on_all_with_the_same_class(seen):
     assert seen[0]["one_fails"] == "InvalidDataError: rank 1 failed: row 7 has no answer"
 
 
+def test_work_of_the_main_rank_is_done_there_and_its_error_is_raised_everywhere(seen):
+    zero = "integer division or modulo by zero"
+    assert seen[0]["on_main"] == ["made once", "InvalidDataError: no such folder", f"ZeroDivisionError: {zero}"]
+    assert seen[1]["on_main"] == [
+        None,
+        "InvalidDataError: rank 0 failed: no such folder",
+        f"RunError: rank 0 failed: ZeroDivisionError: {zero}",
+    ]
+
+
 def test_an_unforeseen_error_is_its_own_on_its_rank_and_named_on_others(seen):
     assert seen[0]["unforeseen"].startswith("ZeroDivisionError")
     assert seen[1]["unforeseen"].startswith("RunError: rank 0 failed: ZeroDivisionError: ")

@@ -24,6 +24,10 @@ def square(numbers):
     return [number * number for number in numbers]
 
 
+def refuse():
+    raise InvalidDataError("no such folder")
+
+
 def main(path):
     ranks = Ranks.join(cpu=True, timeout_seconds=60)
 
@@ -51,6 +55,11 @@ def main(path):
         "unequal": attempt(lambda: ranks.pooled(list(range(1 + ranks.rank)), square)),
         "any": [ranks.any_true(False), ranks.any_true(ranks.rank == 1), ranks.any_true(True)],
     }
+    seen["on_main"] = [
+        attempt(lambda: ranks.on_main(lambda: "made once")),
+        attempt(lambda: ranks.on_main(refuse)),
+        attempt(lambda: ranks.on_main(lambda: 1 // 0)),
+    ]
     mine = torch.tensor([1.0 + ranks.rank, 10.0], dtype=torch.float64, requires_grad=True)
     seen["sum"] = ranks.sum_tensor(mine).tolist()
     seen["untouched"] = mine.tolist()

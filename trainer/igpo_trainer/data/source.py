@@ -45,7 +45,8 @@ def read_rows(source: Source) -> Iterator[Mapping[str, object]]:
             f"dataset.source {source.location}: no such folder, and no {known} file; correct the path or give a hub id"
         )
     disable_progress_bars()
-    logging.set_verbosity_error()  # the hub client tells every failed attempt; the last one is our error's line
+    # The hub client tells every failed attempt; the last one is our error's line.
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # datasets leaves it untyped
     local = _load_file(path) if is_file else _load_folder(path, source) if path.is_dir() else None
     rows = _load_from_hub(source) if local is None else local
     if len(rows) == 0:

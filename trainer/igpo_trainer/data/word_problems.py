@@ -1,9 +1,9 @@
 r"""builtin:word-problems: seeded multi-step word problems that a small model learns in minutes on two cores.
 
-    tom has 4 apples . he doubles them . he drops 5 . he finds 7 . he rests now . how many ?
-    Concise   4 * 2 = 8 - 5 = 3 + 7 = 10 \boxed{ 10 }
-    Verbose   4 * 2 = 8 so he now has 8 - 5 = 3 so he now has 3 + 7 = 10 so he now has 10 \boxed{ 10 }
-    shortcut  \boxed{ 10 }
+    tom has 4 apples . he doubles them . he drops 5 . he finds 6 . he rests now . how many ?
+    Concise   4 * 2 = 8 - 5 = 3 + 6 = 9 \boxed{ 9 }
+    Verbose   4 * 2 = 8 so he now has 8 - 5 = 3 so he now has 3 + 6 = 9 so he now has 9 \boxed{ 9 }
+    shortcut  \boxed{ 9 }
 
 What is constructed, so that nobody takes it for more than it is:
 
@@ -31,11 +31,11 @@ from igpo_trainer.spec.errors import InvalidDataError
 
 Split = Literal["train", "heldout"]
 
-LARGEST_TOTAL: Final = 24
+LARGEST_TOTAL: Final = 20
 MOST_STEPS: Final = 4
 HELD_OUT_SHARE: Final = 0.2
 START: Final = range(2, 13)
-OPERANDS: Final = {"+": tuple(range(2, 10)), "-": tuple(range(2, 10)), "*": (2, 3)}
+OPERANDS: Final = {"+": tuple(range(2, 7)), "-": tuple(range(2, 7)), "*": (2, 3)}
 
 NAMES: Final = {
     "tom": "he", "ben": "he", "max": "he", "leo": "he", "eva": "she", "mia": "she", "zoe": "she", "ida": "she",

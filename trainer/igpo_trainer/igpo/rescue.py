@@ -18,7 +18,7 @@ def replace_wrong(group: Group, candidates: Sequence[Rollout], max_replaced: int
     for slot, candidate in enumerate(candidates):
         if free == 0:
             break
-        if candidate.outcome is Outcome.RIGHT and rollouts[slot].outcome is Outcome.WRONG:
+        if candidate.judged and candidate.outcome is Outcome.RIGHT and rollouts[slot].outcome is Outcome.WRONG:
             rollouts[slot] = replace(candidate, replaced=True)
             free -= 1
     return replace(group, rollouts=tuple(rollouts))

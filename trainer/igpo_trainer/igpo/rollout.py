@@ -51,12 +51,12 @@ class Group:
     @property
     def all_wrong(self) -> bool:
         """Every rollout judged and none right: the trigger of a rescue."""
-        return all(r.outcome is Outcome.WRONG for r in self.rollouts)
+        return all(r.judged and r.outcome is Outcome.WRONG for r in self.rollouts)
 
     @property
     def all_correct(self) -> bool:
         """Every rollout judged right."""
-        return all(r.outcome is Outcome.RIGHT for r in self.rollouts)
+        return all(r.judged and r.outcome is Outcome.RIGHT for r in self.rollouts)
 
     @property
     def composition(self) -> Composition:
@@ -65,7 +65,7 @@ class Group:
             return "all_wrong"
         if self.all_correct:
             return "all_correct"
-        outcomes = {r.outcome for r in self.rollouts}
+        outcomes = {r.outcome for r in self.judged}
         return "mixed" if {Outcome.RIGHT, Outcome.WRONG} <= outcomes else "undecided"
 
     @property

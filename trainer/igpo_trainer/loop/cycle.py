@@ -29,8 +29,8 @@ class ScoredGroup:
     """True where a token carries gradient: below |o| and not a filtered hint."""
     entropy_hint: tuple[float, ...]
     """Entropy in nats of every hint token, kept or not."""
-    entropy_generated: float
-    """Mean entropy in nats over generated tokens; 0 when there are none."""
+    entropy_generated: tuple[float, ...]
+    """Entropy in nats of every generated token below |o|."""
 
 
 class CycleScorer:
@@ -90,9 +90,10 @@ class CycleScorer:
             for k in range(rollout.length):
                 kept_GL[g, k] = k not in hints or k in kept
                 (hint_entropies if k in hints else generated_entropies).append(entropy_L[k])
-        mean = sum(generated_entropies) / max(1, len(generated_entropies))
         gains = advantages(group, self._spec.objective.advantage)
-        return ScoredGroup(group, gains, old_RGL, reference_RGL, kept_GL, tuple(hint_entropies), mean)
+        return ScoredGroup(
+            group, gains, old_RGL, reference_RGL, kept_GL, tuple(hint_entropies), tuple(generated_entropies)
+        )
 
 
 def group_batch(scored: Sequence[ScoredGroup], weight_RNL: Tensor) -> GroupBatch:

@@ -11,6 +11,7 @@ from igpo_trainer.igpo.rollout import Group
 from igpo_trainer.loop.cycle import ScoredGroup
 from igpo_trainer.loop.update import UpdateResult
 from igpo_trainer.observe.records import StepRecord
+from igpo_trainer.observe.samples import SampleRecord
 
 CYCLE_FILE = "cycle.json"
 SCORES_FILE = "cycle.safetensors"
@@ -27,6 +28,8 @@ class OpenCycle:
     scored: list[ScoredGroup]
     draft: StepRecord
     """The step's record without the statistics of its updates."""
+    samples: list[SampleRecord] = field(default_factory=list)
+    """Rollouts for people to read, written when the cycle is finished."""
     results: list[UpdateResult] = field(default_factory=list)
     """Of the updates done so far."""
 
@@ -44,6 +47,7 @@ class OpenCycle:
             "entropyHint": [s.entropy_hint for s in self.scored],
             "entropyGenerated": [s.entropy_generated for s in self.scored],
             "draft": self.draft.model_dump(mode="json"),
+            "samples": [sample.model_dump(mode="json") for sample in self.samples],
             "results": _RESULTS.dump_python(self.results, mode="json"),
         }
         (folder / CYCLE_FILE).write_text(json.dumps(text), encoding="utf-8")
@@ -71,9 +75,10 @@ class OpenCycle:
                 tensors.get(f"reference/{n}"),
                 tensors[f"kept/{n}"],
                 tuple(text["entropyHint"][n]),
-                text["entropyGenerated"][n],
+                tuple(text["entropyGenerated"][n]),
             )
             for n, group in enumerate(groups)
         ]
         results = _RESULTS.validate_python(text["results"])
-        return cls(text["number"], scored, StepRecord.model_validate(text["draft"]), results)
+        samples = [SampleRecord.model_validate(sample) for sample in text["samples"]]
+        return cls(text["number"], scored, StepRecord.model_validate(text["draft"]), samples, results)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from igpo_trainer.data.encode import encode_all
-from igpo_trainer.data.problem import EncodedProblem
+from igpo_trainer.data.problem import EncodedProblem, Problem
 from igpo_trainer.data.readers import load_evaluation, load_split
 from igpo_trainer.observe.records import DataRecord, Time
 from igpo_trainer.spec.document import Spec
@@ -42,12 +42,14 @@ def load_data(spec: Spec, tokenizer: PreTrainedTokenizerBase, model_limit: int) 
     split = load_split(spec.dataset, spec.prompt, seed=spec.seed)
     is_sft = isinstance(spec, LengthAlignedSFTSpec)
 
-    def encoded(problems: list, *, traces: bool) -> tuple[list[EncodedProblem], int, int]:  # type: ignore[type-arg]
+    def encoded(
+        problems: list[Problem], *, traces: bool, source: str = spec.dataset.source
+    ) -> tuple[list[EncodedProblem], int, int]:
         kept, report = encode_all(
             problems,
             tokenizer,
             spec.prompt,
-            spec.dataset,
+            spec.dataset.model_copy(update={"source": source}),
             completion_length=spec.completion_length,
             model_limit=model_limit,
             long_traces="Refuse" if traces else "Count",
@@ -67,7 +69,7 @@ def load_data(spec: Spec, tokenizer: PreTrainedTokenizerBase, model_limit: int) 
             )
     heldout = encoded(split.holdout, traces=False)[0]
     others = {
-        measured: tuple(encoded(problems, traces=False)[0])
+        measured: tuple(encoded(problems, traces=False, source=measured.source)[0])
         for measured, problems in load_evaluation(
             spec.evaluation, spec.dataset, spec.prompt, seed=spec.seed, holdout=split.holdout
         )

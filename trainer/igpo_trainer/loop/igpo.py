@@ -1,5 +1,6 @@
 """The IGPO loop: sample → judge → rescue → advantage → update × μ → log → evaluate → checkpoint (Algorithm 1)."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,8 +53,8 @@ class IGPOLoop:
         """
         self._resume()
         try:
-            if self.finished == 0 and self.open is None:
-                self.session.evaluate(self._measured(), step=0)
+            if self.open is None:
+                self._evaluate_and_save()
             while self.finished < self.spec.steps:
                 self.cycle(self.finished + 1)
         except StopRequestedError:
@@ -72,9 +73,11 @@ class IGPOLoop:
             while self.open.inner < self.spec.objective.inner_updates:
                 self.open.results.append(self.updater.update(scorer, self.open.scored, number))
         record = _with_updates(self.open, session.telemetry.step_time())
+        for sample in self.open.samples:
+            session.telemetry.sample(sample)
+        session.telemetry.publish(record)
         self.open, self.finished = None, number
         session.position.step = number
-        session.telemetry.publish(record)
         self._evaluate_and_save()
 
     def _collect(self, number: int, scorer: CycleScorer) -> OpenCycle:
@@ -86,9 +89,8 @@ class IGPOLoop:
             rescued, facts = self.collector.rescue(groups, number)
         with session.phase(Phase.LOGPROB):
             scored = self._score(scorer, rescued)
-        for sample in sample_rows(self.session, number, groups, scored):
-            session.telemetry.sample(sample)
-        return OpenCycle(number, scored, self._draft(number, groups, scored, facts, reasons))
+        samples = list(sample_rows(session, number, groups, scored))
+        return OpenCycle(number, scored, self._draft(number, groups, scored, facts, reasons), samples)
 
     def _score(self, scorer: CycleScorer, groups: Sequence[Group]) -> list[ScoredGroup]:
         def score(share: list[Group]) -> list[ScoredGroup]:
@@ -98,14 +100,17 @@ class IGPOLoop:
         return self.session.ranks.pooled(groups, score)
 
     def _evaluate_and_save(self) -> None:
-        """Evaluation and checkpoint at their intervals, and at the end; a checkpoint never lacks a due score."""
-        due = self.spec.evaluation.every_steps and self.finished % self.spec.evaluation.every_steps == 0
-        last = self.finished == self.spec.steps
-        if due or last:
-            sets = self._measured() if last else self.spec.evaluation.datasets
-            self.session.evaluate(sets, step=self.finished)
-        if last or self.finished % self.spec.checkpoints.every_steps == 0:
-            self.session.save(self.finished, self._write_open_cycle)
+        """Evaluation and checkpoint at their intervals and at both ends, as far as the journal does not have them.
+
+        A checkpoint never lacks a due score.
+        """
+        step = self.finished
+        due = self.spec.evaluation.every_steps and step % self.spec.evaluation.every_steps == 0
+        first, last = step == 0, step == self.spec.steps
+        if due or first or last:
+            self.session.evaluate(self._measured() if first or last else self.spec.evaluation.datasets, step=step)
+        if last or (step and step % self.spec.checkpoints.every_steps == 0):
+            self.session.save_scheduled(step)
 
     def _measured(self) -> tuple[EvaluationSet, ...]:
         """Configured sets, and the held-out all-wrong fraction before rescue, as rollouts see it."""
@@ -135,6 +140,7 @@ class IGPOLoop:
         final = [s.group for s in scored]
         rollouts = rollouts_of(groups)
         hints = [entropy for s in scored for entropy in s.entropy_hint]
+        generated = [entropy for s in scored for entropy in s.entropy_generated]
         kept = sum(
             int(s.kept_GL[g, i]) for s in scored for g, r in enumerate(s.group.rollouts) for i in r.hint_positions
         )
@@ -156,8 +162,8 @@ class IGPOLoop:
             empty_hints=facts.empty_hints,
             hint_tokens=HintTokens(kept=kept, filtered=len(hints) - kept),
             entropy=Split(
-                hint=sum(hints) / len(hints) if hints else None,
-                generated=sum(s.entropy_generated for s in scored) / len(scored),
+                hint=math.fsum(hints) / len(hints) if hints else None,
+                generated=math.fsum(generated) / len(generated) if generated else None,
             ),
             completion_lengths=dict(Counter(r.length for r in rollouts)),
             truncated=sum(is_truncated(r, eos_id) for r in rollouts),

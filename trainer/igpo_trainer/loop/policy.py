@@ -156,10 +156,17 @@ class Policy:
                     f"{folder / WEIGHTS_FILE}: holds other weights than this run trains ({len(different)} names "
                     f"differ, first {different[0]}); resume with the manifest that wrote it, or use another folder"
                 )
+            for name, parameter in self.trainable.items():
+                if (shape := tuple(file.get_slice(name).get_shape())) != tuple(parameter.shape):
+                    raise InvalidRunError(
+                        f"{folder / WEIGHTS_FILE}: {name} has shape {list(shape)}, this run trains "
+                        f"{list(parameter.shape)}; resume with the manifest that wrote it, or use another folder"
+                    )
             with torch.no_grad():
                 for name, parameter in self.trainable.items():
                     parameter.copy_(file.get_tensor(name))
             self.updates = int(file.metadata()["updates"])
+        self.optimizer.state.clear()
         with safe_open(folder / OPTIMIZER_FILE, "pt") as file:
             for key in file.keys():  # noqa: SIM118
                 name, _, moment = key.rpartition("/")

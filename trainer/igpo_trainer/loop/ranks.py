@@ -94,6 +94,27 @@ class Ranks:
             merged[rank :: self.world] = theirs
         return cast("list[R]", merged)
 
+    def everywhere(self, action: Callable[[], T]) -> T:
+        """Do something on every rank; each gets its own result. When it raises on one, every rank raises."""
+        error: Exception | None = None
+        results: list[T] = []
+        try:
+            results.append(action())
+        except Exception as raised:
+            error = raised
+        told = self.gather_objects(None if error is None else (_one_line(error), _kind(error)))
+        if error is not None:
+            raise error
+        for rank, fault in enumerate(told):
+            if fault is not None:
+                line, kind = fault
+                raise kind(f"rank {rank} failed: {line}")
+        return results[0]
+
+    def on_main(self, action: Callable[[], T]) -> T | None:
+        """Do something on the main rank only; its result there, None elsewhere. Its error is raised on every rank."""
+        return self.everywhere(lambda: action() if self.is_main else None)
+
     def sum_tensor(self, tensor: torch.Tensor) -> torch.Tensor:
         """Add up tensor over ranks, as a new tensor on the same device."""
         total = tensor.detach().clone()

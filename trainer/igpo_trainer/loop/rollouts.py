@@ -58,7 +58,7 @@ class RolloutWorker:
         return self.ranks.pooled(requests, lambda share: self._sample_and_judge(share, sampling))
 
     def _sample_and_judge(self, requests: Sequence[RolloutRequest], sampling: SamplingSpec) -> list[JudgedRollout]:
-        if not requests:
+        if not requests:  # nothing to rescue, or fewer requests than processes; decoding no row gives one
             return []
         canvases = [CanvasRequest(r.encoded.prompt_ids, r.key, r.hints) for r in requests]
         try:

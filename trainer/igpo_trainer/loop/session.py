@@ -96,16 +96,27 @@ class Session:
             self.telemetry.exporter.checkpoint(_status(latest))
         return latest
 
-    def evaluate(self, sets: Sequence[EvaluationSet], *, step: int) -> list[EvaluationRecord]:
-        """Measure the policy on each set, the same on all ranks."""
-        records = []
-        for measured in sets:
+    def evaluate(self, sets: Sequence[EvaluationSet], *, step: int) -> None:
+        """Measure the policy on each set, on all ranks together; sets that the journal already has are passed over.
+
+        A run that was stopped in the middle of an evaluation so goes on where it was.
+        """
+        for measured in sets[self._journalled(EvaluationRecord, step) :]:
             with self.phase(Phase.EVALUATE):
                 problems = self.data.measured(measured)
                 record = evaluate(self.worker, problems, measured, self.spec.sampling, step=step, seed=self.spec.seed)
-            self.telemetry.publish(record)
-            records.append(record)
-        return records
+                self.telemetry.publish(record)
+
+    def save_scheduled(self, step: int, write_more: Callable[[Path], None] = lambda _: None) -> None:
+        """`save`, unless the journal says that this was done before the run was stopped."""
+        if not self._journalled(CheckpointRecord, step):
+            self.save(step, write_more)
+
+    def _journalled(self, kind: type[JournalRecord], step: int) -> int:
+        """How many records of a kind the journal has of a step; the main rank's answer on every rank."""
+        journal = self.telemetry.journal
+        found = 0 if journal is None else sum(isinstance(r, kind) and r.step == step for r in journal.records())
+        return self.ranks.gather_objects(found)[0]
 
     def save(self, step: int, write_more: Callable[[Path], None] = lambda _: None, *, scheduled: bool = True) -> None:
         """Publish a checkpoint of the state after `step`. All ranks wait until it is on the disk.
@@ -114,37 +125,30 @@ class Session:
         that of a run that was never stopped.
         """
         with self.telemetry.phase(Phase.CHECKPOINT):
-            failure = None
-            if self.ranks.is_main:
-                try:
-                    self._save(step, write_more, scheduled=scheduled)
-                except Exception as error:
-                    failure = error
-            told = self.ranks.gather_objects(failure)
-        if told[0] is not None:
-            raise told[0]
+            self.ranks.on_main(lambda: self._save(step, write_more, scheduled=scheduled))
 
     def publish_result(self, step: int) -> None:
         """Write `final/`, and `best/` when an earlier checkpoint scored higher on the held-out problems."""
         with self.telemetry.phase(Phase.CHECKPOINT):
-            if self.ranks.is_main:
-                self._publish_model(FINAL_DIR)
-                best = self.store.best()
-                if best is not None and best.step != step:
-                    self.policy.load(best.path)
-                    self._publish_model(BEST_DIR)
-                self.telemetry.publish(EndRecord(step=step, time=Time(at=time.time())))
-                if self.telemetry.journal is not None:
-                    self.telemetry.journal.sync()
-            self.ranks.barrier()
+            self.ranks.on_main(lambda: self._publish_result(step))
         self.telemetry.state(State.FINISHED)
+
+    def _publish_result(self, step: int) -> None:
+        self._publish_model(FINAL_DIR)
+        best = self.store.best()
+        if best is not None and best.step != step:
+            self.policy.load(best.path)
+            self._publish_model(BEST_DIR)
+        self.telemetry.publish(EndRecord(step=step, time=Time(at=time.time())))
+        if self.telemetry.journal is not None:
+            self.telemetry.journal.sync()
 
     def _save(self, step: int, write_more: Callable[[Path], None], *, scheduled: bool) -> None:
         journal = self.telemetry.journal
         score = None
         if journal is not None:
             journal.sync()
-            score = _held_out_accuracy(journal.records(), step)
+            score = _held_out_accuracy(journal.records(), step) if scheduled else self._score_kept(step)
 
         def write(folder: Path) -> None:
             self.policy.save(folder)
@@ -167,6 +171,10 @@ class Session:
         self.telemetry.show(record)
         if self.telemetry.exporter is not None:
             self.telemetry.exporter.checkpoint(_status(info))
+
+    def _score_kept(self, step: int) -> float | None:
+        """Score of the checkpoint that an unscheduled one replaces: only scheduled ones compete for best."""
+        return next((info.score for info in self.store.all() if info.step == step), None)
 
     def _publish_model(self, name: str) -> None:
         if self.claim is not None:

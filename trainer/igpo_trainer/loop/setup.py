@@ -1,14 +1,13 @@
 """From a document to a session: folder, processes, data, network, judge and views, in the order that fails earliest."""
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from accelerate.accelerator import Accelerator
+from accelerate.tracking import get_available_trackers
 
 from igpo_trainer.loop.batching import rollout_rows, update_rows
 from igpo_trainer.loop.data import RunData, load_data
@@ -23,7 +22,7 @@ from igpo_trainer.loop.sft import planned_updates
 from igpo_trainer.loop.stop import StopSignal
 from igpo_trainer.loop.store import CheckpointStore
 from igpo_trainer.loop.telemetry import Telemetry
-from igpo_trainer.loop.trackers import require_installed, start_trackers
+from igpo_trainer.loop.trackers import start_trackers
 from igpo_trainer.models.load import LoadedModel, load_model, wants_recomputation
 from igpo_trainer.observe.console import Mode, Progress
 from igpo_trainer.observe.exporter import Exporter, RunIdentity
@@ -35,8 +34,6 @@ from igpo_trainer.spec.document import Document, Spec
 from igpo_trainer.spec.errors import InvalidRunError
 from igpo_trainer.spec.igpo import IGPOTrainingSpec, JudgeSpec
 from igpo_trainer.spec.sft import LengthAlignedSFTSpec
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +86,14 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
     """
     spec = document.spec
     _refuse_unfinished_features(document)
-    require_installed(spec.trackers)
     with ExitStack() as resources:
         began = time.time()
         run_dir = place.run_dir(document.kind, document.name)
         from_folder = source_folder(document, place)
         digest = document_hash(document)
-        on_main(ranks, lambda: require_claimable(run_dir, digest, document.kind, document.name))
+        ranks.on_main(lambda: require_claimable(run_dir, digest, document.kind, document.name))
         judge = resources.enter_context(judge_of(spec))
-        loaded, data = _everywhere(ranks, lambda: _load(spec, from_folder))
+        loaded, data = ranks.everywhere(lambda: _load(spec, from_folder))
         accelerator = Accelerator(
             cpu=not torch.cuda.is_available(), log_with=list(spec.trackers) or None, project_dir=run_dir
         )
@@ -112,7 +108,7 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
 
         if stop.requested_anywhere(ranks):
             raise StopRequestedError("told to stop before the first step; nothing was changed, start the run again")
-        owner, telemetry = on_main(ranks, take_folder) or (None, Telemetry(ranks))
+        owner, telemetry = ranks.on_main(take_folder) or (None, Telemetry(ranks))
         longest = max(len(e.prompt_ids) for e in data.train) + spec.completion_length
         worker = _worker(spec, loaded, policy, judge, ranks, telemetry, stop, longest)
         store = CheckpointStore(
@@ -166,36 +162,24 @@ def _refuse_unfinished_features(document: Document) -> None:
                 f"{document.place('spec', 'length', 'originals')}: spec.length.originals {spec.length.originals} "
                 "is not carried out by this version; set Drop"
             )
+    if missing := set(spec.trackers) - _installed_trackers():
+        raise InvalidRunError(
+            f"{document.place('spec', 'trackers')}: spec.trackers {', '.join(sorted(missing))} cannot be imported "
+            "here; install it beside igpo, or remove it"
+        )
     if spec.suspend:
         raise InvalidRunError(
             f"{document.place('spec', 'suspend')}: spec.suspend is true, so there is nothing to run; set it to false"
         )
 
 
+def _installed_trackers() -> set[str]:
+    return {str(tracker) for tracker in get_available_trackers()}  # type: ignore[no-untyped-call]  # accelerate
+
+
 def _load(spec: Spec, from_folder: Path | None) -> tuple[LoadedModel, RunData]:
     loaded = load_model(spec.model, seed=spec.seed, from_folder=from_folder)
     return loaded, load_data(spec, loaded.tokenizer, loaded.max_positions)
-
-
-def _everywhere(ranks: Ranks, action: Callable[[], T]) -> T:
-    """Do something on every rank; when it fails on one, every rank raises, and none waits for it in a collective."""
-    results: list[T] = []
-    ranks.pooled(range(ranks.world), lambda _: [results.append(action())])
-    return results[0]
-
-
-def on_main(ranks: Ranks, action: Callable[[], T]) -> T | None:
-    """Do something on the main rank only and get its result there, None elsewhere; its error is raised everywhere."""
-    result: T | None = None
-    failure: Exception | None = None
-    if ranks.is_main:
-        try:
-            result = action()
-        except Exception as error:
-            failure = error
-    if (told := ranks.gather_objects(failure)[0]) is not None:
-        raise told
-    return result
 
 
 def _policy(spec: Spec, loaded: LoadedModel, data: RunData, accelerator: Accelerator) -> Policy:

@@ -42,6 +42,8 @@ class SftLoop:
         checkpoint = self.session.resume()
         self.finished = 0 if checkpoint is None else checkpoint.step
         try:
+            if self.finished:
+                self._evaluate_and_save()
             while self.finished < self.steps:
                 self.step(self.finished + 1)
         except StopRequestedError:
@@ -55,7 +57,8 @@ class SftLoop:
         session.telemetry.start_step()
         batch_size = spec.training.batch_size
         rows = prompts_of_cycle(spec.seed, number - 1, len(session.data.train), batch_size)
-        with session.phase(Phase.UPDATE):
+        # No leaving between the optimizer step and the record: the step would be taken twice.
+        with session.telemetry.phase(Phase.UPDATE):
             examples = [session.data.train[row] for row in rows]
             loss, norm, rate = self._update(examples, number)
         session.telemetry.publish(
@@ -75,12 +78,16 @@ class SftLoop:
             )
         )
         self.finished = session.position.step = number
-        last = number == self.steps
-        every = spec.evaluation.every_steps
-        if last or (every and number % every == 0):
-            session.evaluate(spec.evaluation.datasets, step=number)
-        if last or number % spec.checkpoints.every_steps == 0:
-            session.save(number)
+        self._evaluate_and_save()
+
+    def _evaluate_and_save(self) -> None:
+        """Evaluation and checkpoint where due, as far as the journal does not have them."""
+        step, spec = self.finished, self.spec
+        last, every = step == self.steps, spec.evaluation.every_steps
+        if last or (every and step % every == 0):
+            self.session.evaluate(spec.evaluation.datasets, step=step)
+        if last or step % spec.checkpoints.every_steps == 0:
+            self.session.save_scheduled(step)
 
     def _update(self, examples: Sequence[EncodedProblem], number: int) -> tuple[float, float, float]:
         """Loss over the whole batch, gradient norm and learning rate of one update."""
@@ -94,7 +101,10 @@ class SftLoop:
         work = [(part, 1.0) for part in parts] + [([0], 0.0)] * (count - len(parts))
         total = 0.0
         for index, (part, share) in enumerate(work):
-            with policy.micro_batch(last=index == len(work) - 1):
+            # LoRA dropout alone draws from torch's global stream: keyed here, so that a resumed run drops the same.
+            dropout = NoiseKey(self.spec.seed, "dropout", number, ranks.rank, index).generator().initial_seed()
+            with policy.micro_batch(last=index == len(work) - 1), torch.random.fork_rng(devices=[]):
+                torch.manual_seed(dropout)
                 noise = level_B[part], mask_BL[part]
                 batch = corrupt([examples[b] for b in part], noise, canvas, policy.denoiser.tokens)
                 batch = batch.to(policy.accelerator.device)

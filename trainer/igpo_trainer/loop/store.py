@@ -18,6 +18,7 @@ from igpo_trainer.spec.errors import InvalidRunError, RunError
 
 MARKER = "complete"
 _PREFIX = "step-"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class FileRecord(BaseModel):
@@ -246,11 +247,14 @@ def _problem(path: Path, record: FileRecord) -> str:
 
 
 def _disk_is_full(error: BaseException | None) -> bool:
-    """Whether error, or what caused it, is ENOSPC or a quota; safetensors and torch wrap the OSError in their own."""
+    """Whether error, or what caused it, is a full disk, a quota or a limit on file sizes.
+
+    safetensors and torch wrap the OSError in their own.
+    """
     while error is not None:
-        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
             return True
-        if os.strerror(errno.ENOSPC) in str(error) or "os error 28" in str(error):
+        if any(os.strerror(number) in str(error) for number in _NO_ROOM):
             return True
         error = error.__cause__ or error.__context__
     return False

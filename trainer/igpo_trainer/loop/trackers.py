@@ -1,25 +1,13 @@
 """Experiment trackers (TensorBoard, Weights & Biases, MLflow), fed through accelerate beside metrics.jsonl."""
 
-import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
 from accelerate.accelerator import Accelerator
 
-from igpo_trainer.spec.errors import InvalidRunError
-
 TrackMetrics = Callable[[dict[str, float], int], None]
 """Takes the headline values of a record and its step."""
-
-
-def require_installed(trackers: Sequence[str]) -> None:
-    """Raise InvalidRunError naming the first tracker whose package is missing; accelerate would leave it out."""
-    for name in trackers:
-        if importlib.util.find_spec(name) is None:
-            raise InvalidRunError(
-                f"spec.trackers {name} is not installed; pip install {name}, or remove it from trackers"
-            )
 
 
 def start_trackers(

@@ -1,5 +1,7 @@
 """Train one document to its end on this process and its peers."""
 
+from contextlib import suppress
+
 from igpo_trainer.loop.igpo import IGPOLoop
 from igpo_trainer.loop.position import Position
 from igpo_trainer.loop.ranks import Ranks
@@ -10,6 +12,7 @@ from igpo_trainer.loop.stop import StopSignal
 from igpo_trainer.observe.report import write_report
 from igpo_trainer.observe.summary import write_summary
 from igpo_trainer.spec.document import Document
+from igpo_trainer.spec.errors import RunError
 from igpo_trainer.spec.igpo import IGPOTrainingSpec
 
 
@@ -26,11 +29,24 @@ def train(
     session = open_session(document, place, ranks, stop, position or Position())
     try:
         _loop(session).run()
+        _describe(session)
+    except BaseException as error:
+        with suppress(OSError, RunError):  # what ended the run is the error to report
+            _describe(session)
+        if isinstance(error, OSError):
+            raise RunError(
+                f"{session.run_dir}: {' '.join(str(error).split())}; the last checkpoint is kept; make room or mend "
+                "the volume, then start the run again"
+            ) from error
+        raise
     finally:
-        if ranks.is_main:
-            write_summary(session.run_dir)
-            write_report(session.run_dir)
         session.close()
+
+
+def _describe(session: Session) -> None:
+    if session.ranks.is_main:
+        write_summary(session.run_dir)
+        write_report(session.run_dir)
 
 
 def _loop(session: Session) -> IGPOLoop | SftLoop:

@@ -107,7 +107,7 @@ class Updater:
         most = math.ceil(len(active) / self.ranks.world)
         batches = [(mine[i : i + size], 1.0) for i in range(0, len(mine), size)]
         missing = math.ceil(most / size) - len(batches)
-        return batches + [([active[0]], 0.0)] * missing
+        return batches + [(list(active[:1]), 0.0)] * missing
 
     def _refuse_non_finite(self, loss: float, norm: float, cycle: int) -> None:
         if self.ranks.any_true(not (math.isfinite(loss) and math.isfinite(norm))):

@@ -1,0 +1,50 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from igpo_trainer.loop.batching import CPU_BUDGET_BYTES, MOST_ROWS, rollout_rows, update_rows
+from igpo_trainer.models.denoiser import Denoiser
+from igpo_trainer.models.scratch import build_scratch
+from igpo_trainer.models.tokens import SpecialTokens
+from igpo_trainer.spec.model import ScratchModel
+
+
+def tiny():
+    lm, tokenizer = build_scratch(ScratchModel(hidden_size=32, layers=2, heads=2, intermediate_size=48), 0)
+    lm.config.mask_token_id = tokenizer.mask_token_id
+    return Denoiser(lm, SpecialTokens.of(tokenizer, lm.config))
+
+
+DENOISER = tiny()
+
+
+@given(st.integers(1, 10_000), st.integers(1, 10_000))
+def test_a_number_that_is_asked_for_is_taken(asked, positions):
+    assert rollout_rows(asked, DENOISER, positions, 8) == asked
+    assert update_rows(asked, DENOISER, positions, recompute=False) == asked
+
+
+@given(st.integers(1, 200_000), st.integers(1, 4096))
+def test_auto_stays_between_1_and_the_most(positions, block):
+    assert 1 <= rollout_rows("Auto", DENOISER, positions, block) <= MOST_ROWS
+    assert 1 <= update_rows("Auto", DENOISER, positions, recompute=True) <= MOST_ROWS
+
+
+@given(st.integers(1, 20_000))
+def test_longer_rows_never_get_more_company(positions):
+    assert rollout_rows("Auto", DENOISER, positions + 100, 8) <= rollout_rows("Auto", DENOISER, positions, 8)
+    for recompute in (False, True):
+        shorter = update_rows("Auto", DENOISER, positions, recompute=recompute)
+        assert update_rows("Auto", DENOISER, positions + 100, recompute=recompute) <= shorter
+
+
+def test_recomputation_makes_room_for_more_rows():
+    kept = update_rows("Auto", DENOISER, 4000, recompute=False)
+    assert 1 <= kept < update_rows("Auto", DENOISER, 4000, recompute=True)
+
+
+@pytest.mark.parametrize("positions", [1000, 3000])
+def test_auto_keeps_the_estimate_within_the_budget(positions):
+    rows = update_rows("Auto", DENOISER, positions, recompute=False)
+    attention = 2 * 2 * positions * positions * 4
+    assert rows * 2 * attention <= CPU_BUDGET_BYTES

@@ -1,0 +1,89 @@
+import json
+
+import pytest
+
+from igpo_trainer.data.word_problems import generate
+from igpo_trainer.loop.data import load_data
+from igpo_trainer.models.scratch import word_tokenizer
+from igpo_trainer.spec.dataset import Difficulty, WordProblems
+from igpo_trainer.spec.errors import InvalidDataError
+
+
+def written(count):
+    """Word problems as rows of a file."""
+    options = WordProblems(rows=count, difficulties=(Difficulty(steps=1, share=1.0),))
+    problems = generate(options, split="train", rows=count, seed=3)
+    return [{"question": p.prompt, "answer": p.trace} for p in problems]
+
+
+def data_of(desk, document):
+    (loaded,) = desk.load(desk.root, document)
+    return load_data(loaded.spec, word_tokenizer(), 64)
+
+
+def test_sft_leaves_out_and_counts_traces_without_room_for_an_end_token(desk):
+    mixed = {"wordProblems": {"rows": 200, "difficulties": [{"steps": 1, "share": 0.7}, {"steps": 4, "share": 0.3}]}}
+    data = data_of(desk, desk.sft(dataset=mixed))
+    everything = data_of(desk, desk.igpo(dataset=mixed))
+    long = [e for e in everything.train if len(e.trace_ids) >= 16]
+    assert long
+    assert data.record.dropped == {"trace longer than length.target": len(long)}
+    assert len(data.train) + len(long) == len(everything.train) == 200
+    assert all(len(e.trace_ids) < 16 for e in data.train)
+    assert data.record.overlong_traces == 0
+
+
+def test_rl_keeps_long_traces_and_counts_them(desk):
+    mixed = {"wordProblems": {"rows": 200, "difficulties": [{"steps": 1, "share": 0.7}, {"steps": 4, "share": 0.3}]}}
+    data = data_of(desk, desk.igpo(dataset=mixed))
+    assert data.record.dropped == {}
+    assert data.record.overlong_traces == sum(len(e.trace_ids) > 16 for e in data.train) > 0
+
+
+@pytest.mark.parametrize("kind", ["sft", "igpo"])
+def test_more_than_half_of_the_traces_beyond_the_canvas_is_refused(desk, kind):
+    make = {"sft": desk.sft, "igpo": desk.igpo}[kind]
+    document = make(dataset={"wordProblems": {"difficulties": [{"steps": 4, "share": 1}]}})
+    with pytest.raises(InvalidDataError, match="traces are longer than the canvas of 16 tokens") as caught:
+        data_of(desk, document)
+    assert caught.value.exit_code == 65
+
+
+def test_every_reason_for_a_dropped_row_is_counted(desk):
+    rows = written(60)
+    rows += rows[:3]
+    rows.append({"question": " ".join([rows[0]["question"]] * 3), "answer": rows[0]["answer"]})
+    source = desk.root / "rows.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    document = desk.igpo(
+        dataset={"source": str(source), "wordProblems": None, "holdout": {"rows": 50}, "maxPromptTokens": 40}
+    )
+    data = data_of(desk, document)
+    assert data.record.heldout == len(data.heldout) == 50
+    assert data.record.dropped["overlong prompt"] == 1
+    assert data.record.dropped["duplicate of a held-out prompt"] >= 1
+    assert data.record.problems == len(data.train) == len(rows) - 50 - sum(data.record.dropped.values())
+    assert sum(data.record.trace_lengths.values()) == len(data.train)
+
+
+def test_no_held_out_problem_is_trained_on(desk):
+    data = data_of(desk, desk.igpo())
+    assert not {e.problem.prompt for e in data.train} & {e.problem.prompt for e in data.heldout}
+
+
+def test_other_evaluation_sets_are_measured_on_their_own_problems(desk):
+    rows = written(5)
+    source = desk.root / "test.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sets = [{"source": "holdout"}, {"source": str(source), "samples": 2, "temperature": 1.0}]
+    folder = desk.train(desk.sft(evaluation={"datasets": sets}))
+    measured = desk.events(folder, "evaluation")
+    assert [(r["dataset"], r["problems"]) for r in measured] == [("holdout", 8), (str(source), 5)]
+
+
+def test_an_error_in_an_evaluation_set_names_that_set(desk):
+    source = desk.root / "test.jsonl"
+    source.write_text(json.dumps({"question": "Zut alors ?", "answer": "\\boxed{ 1 }"}) + "\n")
+    document = desk.sft(evaluation={"datasets": [{"source": "holdout"}, {"source": str(source)}]})
+    with pytest.raises(InvalidDataError, match=r"test\.jsonl: 1 of 1 problems have words"):
+        data_of(desk, document)
