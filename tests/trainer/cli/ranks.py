@@ -52,8 +52,7 @@ def killed():
 
 def wait_for_stop(stop):
     say("ready")
-    while not stop.requested:
-        threading.Event().wait(0.05)
+    assert stop.wait(FOREVER)
 
 
 def save_for(seconds):
@@ -81,8 +80,10 @@ def one_is_killed_while_saving():
 
 
 def never_saves():
-    with StopSignal():
+    with StopSignal() as stop:
         say("ready")
+        assert stop.wait(FOREVER)
+        say("told to stop")
         threading.Event().wait(FOREVER)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -31,12 +32,13 @@ class Launcher:
         )
         self.output = ""
 
-    def until_ready(self, ranks=2):
+    def until(self, said, ranks=2):
+        """Read the log until so many ranks have said so."""
         while ranks:
             line = self.process.stdout.readline()
-            assert line, "the launcher ended before its ranks were ready: " + self.process.stderr.read()
+            assert line, f"the launcher ended before its ranks said {said!r}: " + self.process.stderr.read()
             self.output += line
-            ranks -= line == "ready\n"
+            ranks -= line == f"{said}\n"
 
     def end(self, timeout=60):
         output, self.errors = self.process.communicate(timeout=timeout)
@@ -91,10 +93,11 @@ def test_an_invalid_run_on_one_rank_ends_with_64_and_one_line(launched):
     assert "Traceback" not in launcher.errors
 
 
-def test_invalid_data_ends_with_65(launched):
+def test_what_all_ranks_find_wrong_is_said_once(launched):
     launcher = launched("invalid_data")
     assert launcher.end() == 65
     assert launcher.message["reason"] == "row 3 has no answer"
+    assert re.fullmatch(r"igpo: rank [01]: row 3 has no answer\n", launcher.errors)
 
 
 def test_a_failure_that_may_pass_ends_with_1_and_no_traceback(launched):
@@ -108,11 +111,12 @@ def test_a_killed_rank_ends_the_other_and_is_named(launched):
     launcher = launched("killed")
     assert launcher.end() == 128 + signal.SIGKILL
     assert launcher.message["reason"].startswith("local rank 1 was killed by SIGKILL")
+    assert launcher.errors == f"igpo: {launcher.message['reason']}\n"
 
 
 def test_an_interrupt_reaches_the_ranks_and_a_saved_run_ends_with_75(launched):
     launcher = launched("save")
-    launcher.until_ready()
+    launcher.until("ready")
     launcher.process.send_signal(signal.SIGINT)
     assert launcher.end() == 75
     assert launcher.message["reason"] == "saved step 7 on SIGTERM"
@@ -122,7 +126,7 @@ def test_an_interrupt_reaches_the_ranks_and_a_saved_run_ends_with_75(launched):
 @pytest.mark.timeout(180)
 def test_a_save_of_45_seconds_outlives_the_30_seconds_of_torchrun(launched):
     launcher = launched("save_slowly", grace=90)
-    launcher.until_ready()
+    launcher.until("ready")
     started = time.monotonic()
     launcher.process.send_signal(signal.SIGTERM)
     assert launcher.end(timeout=120) == 75
@@ -131,7 +135,7 @@ def test_a_save_of_45_seconds_outlives_the_30_seconds_of_torchrun(launched):
 
 def test_ranks_that_never_save_are_killed_five_seconds_before_the_grace_period_ends(launched):
     launcher = launched("never_saves", grace=7)
-    launcher.until_ready()
+    launcher.until("ready")
     started = time.monotonic()
     launcher.process.send_signal(signal.SIGTERM)
     assert launcher.end() == 128 + signal.SIGTERM
@@ -141,7 +145,7 @@ def test_ranks_that_never_save_are_killed_five_seconds_before_the_grace_period_e
 
 def test_one_rank_saved_and_one_killed_is_not_saved(launched):
     launcher = launched("one_is_killed_while_saving")
-    launcher.until_ready()
+    launcher.until("ready")
     launcher.process.send_signal(signal.SIGTERM)
     assert launcher.end() == 1
     assert launcher.message["reason"] == "local rank 1 did not save after SIGTERM; others did"
@@ -154,12 +158,9 @@ def test_the_first_rank_that_saved_does_not_cost_the_others_theirs(launched):
 
 def test_a_second_interrupt_kills_everything_at_once(launched):
     launcher = launched("never_saves", grace=100)
-    launcher.until_ready()
+    launcher.until("ready")
     launcher.process.send_signal(signal.SIGINT)
-    line = ""
-    while "closing signal SIGINT" not in line:
-        line = launcher.process.stderr.readline()
-        assert line
+    launcher.until("told to stop")
     started = time.monotonic()
     launcher.process.send_signal(signal.SIGINT)
     assert launcher.end() == 128 + signal.SIGINT

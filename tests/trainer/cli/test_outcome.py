@@ -85,6 +85,12 @@ def test_ctrl_c_is_one_line_and_130(folder, capsys):
     assert capsys.readouterr().err == "igpo: aborted by Ctrl-C; the last checkpoint is kept\n"
 
 
+def test_ranks_of_a_pod_say_the_same_thing_once_and_other_things_too(folder, capsys):
+    for text in ("row 3", "row 3", "row 4"):
+        assert run_and_report(raising(InvalidDataError(text))) == 65
+    assert capsys.readouterr().err == "igpo: row 3\nigpo: row 4\n"
+
+
 def test_in_a_gang_the_line_names_the_rank(folder, capsys, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("RANK", "3")

@@ -149,7 +149,7 @@ def test_an_overlong_prompt_can_end_the_run(bpe):
     spec = dataset(maxPromptTokens=limit, overlong="Fail")
     with pytest.raises(InvalidDataError) as error:
         encode_all(PROBLEMS, bpe, PLAIN, spec, completion_length=1000)
-    assert f"problem 7 (key {PROBLEMS[6].key}" in str(error.value)
+    assert f"(key {PROBLEMS[6].key}, " in str(error.value)
     assert f"of {tokens_of(bpe, 7)} tokens" in str(error.value)
     assert f"maxPromptTokens is {limit} (4 of 10" in str(error.value)
     assert "\n" not in str(error.value)

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -67,3 +68,15 @@ def test_handlers_are_put_back():
 def test_stopping_needs_no_torch():
     script = "import sys, igpo_trainer.loop.stop; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False, env=os.environ).returncode == 0
+
+
+def test_a_wait_ends_at_once_when_told_to_stop():
+    with StopSignal() as stop:
+        threading.Timer(0.05, signal.raise_signal, (signal.SIGTERM,)).start()
+        assert stop.wait(100.0)
+        assert stop.wait(100.0)
+
+
+def test_a_wait_ends_by_itself():
+    with StopSignal() as stop:
+        assert not stop.wait(0.01)

@@ -3,9 +3,11 @@
 A process of its own because torchrun turns every code into 1 and prints a long traceback over the rank's own.
 """
 
+import logging
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -14,9 +16,14 @@ from torch.distributed.run import main as torchrun
 from igpo_trainer.cli.rank_exit import RankExit, leave_rank_exits
 from igpo_trainer.spec.contract import EXIT_FILE_VARIABLE
 
+_RESTATED: Final = ("torch.distributed.elastic.agent.server.api", "torch.distributed.elastic.multiprocessing.api")
+"""Loggers that repeat, in torchrun's terms, a signal or an exit code that ranks and launcher tell in ours."""
+
 
 def main() -> int:
     """Run torchrun with our arguments; 1 when a rank failed, 128 + n when signal n ended it."""
+    for name in _RESTATED:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         torchrun(sys.argv[1:])
     except ChildFailedError as error:

@@ -177,3 +177,7 @@ class _Forwarder:
     def _send(self, number: int) -> None:
         if self._child is not None:
             os.kill(self._child, number)
+
+
+if __name__ == "__main__":
+    main()

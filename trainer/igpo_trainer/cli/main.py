@@ -37,7 +37,7 @@ def _version(
 def main(arguments: list[str] | None = None) -> None:
     """Console script."""
     try:
-        app(arguments)
+        app(arguments, prog_name="igpo")
     except RunError as error:
         sys.stderr.write(f"igpo: {error}\n")
         sys.exit(int(error.exit_code))

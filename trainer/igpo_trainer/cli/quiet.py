@@ -10,7 +10,7 @@ _NO_BARS = "HF_HUB_DISABLE_PROGRESS_BARS"
 
 @contextmanager
 def hushed(quiet: bool) -> Iterator[None]:
-    """When quiet: no download bars, no remarks such as another port. Enter it before importing the hub client."""
+    """When quiet: no download bars, no remarks such as another port. Enter it before the hub client is imported."""
     if not quiet:
         yield
         return

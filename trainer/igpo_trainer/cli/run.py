@@ -9,7 +9,7 @@ import typer
 from igpo_trainer.cli.outcome import ABORTED
 from igpo_trainer.cli.quiet import hushed
 from igpo_trainer.loop.stop import StopSignal
-from igpo_trainer.spec.contract import FINAL_DIR, METRICS_FILE, METRICS_PORT, REPORT_FILE
+from igpo_trainer.spec.contract import FINAL_DIR, METRICS_PORT, REPORT_FILE
 from igpo_trainer.spec.document import Document
 from igpo_trainer.spec.errors import InterruptedRunError
 from igpo_trainer.spec.manifest import dependency_order, load_manifest
@@ -88,13 +88,11 @@ def result_line(document: Document, run_dir: Path) -> str:
 
 def is_finished(document: Document, run_dir: Path) -> bool:
     """Whether the folder holds the result of this very run; raises InvalidRunError when it holds another's."""
-    from igpo_trainer.loop.identity import document_hash, require_same_run
+    from igpo_trainer.loop.identity import document_hash, require_claimable
     from igpo_trainer.observe.journal import read_metrics
     from igpo_trainer.observe.records import EndRecord
 
-    if not (run_dir / METRICS_FILE).exists():
-        return False
-    require_same_run(run_dir, document_hash(document), document.kind, document.name)
+    require_claimable(run_dir, document_hash(document), document.kind, document.name)
     return (run_dir / FINAL_DIR).is_dir() and any(isinstance(r, EndRecord) for r in read_metrics(run_dir))
 
 

@@ -102,12 +102,10 @@ def encode_all(
 
 
 def _refuse_overlong(encoded: Sequence[EncodedProblem], dataset: DatasetSpec) -> None:
-    number, worst = next(
-        (number, e) for number, e in enumerate(encoded, 1) if len(e.prompt_ids) > dataset.max_prompt_tokens
-    )
+    worst = next(e for e in encoded if len(e.prompt_ids) > dataset.max_prompt_tokens)
     total = sum(len(e.prompt_ids) > dataset.max_prompt_tokens for e in encoded)
     raise InvalidDataError(
-        f"{dataset.source}: {_place(worst.problem, number)} has a prompt of {len(worst.prompt_ids)} tokens, "
+        f"{_place(worst.problem)} has a prompt of {len(worst.prompt_ids)} tokens, "
         f"dataset.maxPromptTokens is {dataset.max_prompt_tokens} ({total} of {len(encoded)} are longer); "
         "raise it, or set dataset.overlong: Drop"
     )
@@ -140,11 +138,11 @@ def _encode_batch(
 ) -> list[EncodedProblem]:
     if not problems:
         return []
-    for number, problem in enumerate(problems, 1):
+    for problem in problems:
         for token in special:
             if token in problem.prompt or token in problem.trace:
                 raise InvalidDataError(
-                    f"{_place(problem, number)} holds the special token {token!r}, which would steer the model; "
+                    f"{_place(problem)} holds the special token {token!r}, which would steer the model; "
                     "remove it from the row"
                 )
     texts = [prompt_text(problem, tokenizer, prompt) for problem in problems]
@@ -183,6 +181,6 @@ def prompt_text(problem: Problem, tokenizer: "PreTrainedTokenizerBase", prompt: 
     return str(text)
 
 
-def _place(problem: Problem, number: int) -> str:
-    """Where a problem is: its number among those encoded together, its key and its first words."""
-    return f"problem {number} (key {problem.key}, {problem.prompt[:40]!r})"
+def _place(problem: Problem) -> str:
+    """Where a problem is: file and row, its key and its first words."""
+    return f"{problem.origin or 'a problem'} (key {problem.key}, {problem.prompt[:40]!r})"

@@ -1,7 +1,7 @@
 """One problem: as read from a data set, and as token ids."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 def problem_key(prompt: str, answer: str) -> str:
@@ -23,6 +23,8 @@ class Problem:
     """Final answer."""
     difficulty: str = ""
     """For example "3 steps"; empty when unknown."""
+    origin: str = field(default="", compare=False)
+    """Where it was read, for the reader of an error: "rows.jsonl row 17". Empty for a generated problem."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,11 +55,11 @@ def problem_of(row: Mapping[str, object], number: int, rule: RowRule) -> Problem
         InvalidDataError: prompt, trace or answer is missing or empty: names source, row, field and the next action.
 
     """
-    fields = rule.fields
+    fields, origin = rule.fields, f"{rule.source} row {number}"
     prompt = _text(row, fields.prompt, "prompt", number, rule.source)
     answer = None if fields.answer is None else _text(row, fields.answer, "answer", number, rule.source)
     if not rule.traces and answer is not None and row.get(fields.trace) in (None, ""):
-        return Problem(problem_key(prompt, answer), prompt, "", answer)
+        return Problem(problem_key(prompt, answer), prompt, "", answer, origin=origin)
     trace = _text(row, fields.trace, "trace", number, rule.source)
     body, found = _split_trace(trace, rule.answer)
     answer = answer or found
@@ -75,4 +75,4 @@ def problem_of(row: Mapping[str, object], number: int, rule: RowRule) -> Problem
             f"{rule.source} row {number} field {fields.trace!r}: nothing but the answer, so there is no trace; "
             "correct or remove the row"
         )
-    return Problem(problem_key(prompt, answer), prompt, written, answer)
+    return Problem(problem_key(prompt, answer), prompt, written, answer, origin=origin)

@@ -90,13 +90,17 @@ def claim(
 
 def require_claimable(run_dir: Path, spec_hash: str, kind: str, name: str) -> None:
     """Raise what `claim` would for another spec or a folder without write permission; writes nothing."""
+    existing = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise InvalidRunError(
+            f"{existing} is a file, so {run_dir} cannot be made; move it away or choose another folder"
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise _unwritable(existing, "no permission")
     try:
         require_same_run(run_dir, spec_hash, kind, name)
     except OSError as error:
         raise _unwritable(run_dir, error.strerror) from error
-    existing = next(folder for folder in (run_dir, *run_dir.absolute().parents) if folder.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise _unwritable(existing, "no permission" if existing.is_dir() else "not a folder")
 
 
 def require_same_run(run_dir: Path, spec_hash: str, kind: str, name: str) -> RunIdentity | None:
