@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -28,48 +29,30 @@ def alone(tools, trained, tmp_path_factory):
     return SimpleNamespace(manifest=manifest, run_dir=runs / "IGPOTraining" / "tiny")
 
 
-@pytest.fixture(scope="module")
-def together(tools, trained, alone, tmp_path_factory):
-    """The same run at a desk in two processes: what it printed, and its folder."""
-    runs = Path(shutil.copytree(trained.runs, tmp_path_factory.mktemp("together") / "runs"))
-    command = [sys.executable, "-m", "igpo_trainer.cli.main", "run", "-f", str(alone.manifest), "--runs", str(runs)]
-    done = subprocess.run(
-        [*command, "--processes", "2", *tools.PORT],
-        capture_output=True,
+def at_a_desk(manifest, runs, *options):
+    """Start `igpo run` in a process of its own."""
+    command = [sys.executable, "-m", "igpo_trainer.cli.main", "run", "-f", manifest, "--runs", runs, *options]
+    return subprocess.Popen(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
     )
-    assert done.returncode == 0, done.stderr
-    return SimpleNamespace(done=done, run_dir=runs / "IGPOTraining" / "tiny")
 
 
-def test_two_processes_print_progress_once_and_no_noise(together):
-    assert together.done.stderr == ""
-    lines = together.done.stdout.splitlines()
+@pytest.fixture
+def together(tools, trained, alone, tmp_path):
+    """The same run at a desk in two processes: its folder."""
+    runs = Path(shutil.copytree(trained.runs, tmp_path / "together"))
+    process = at_a_desk(alone.manifest, runs, "--processes", 2, *tools.PORT)
+    output, errors = process.communicate(timeout=200)
+    assert (process.returncode, errors) == (0, "")
+    lines = output.splitlines()
     assert lines[0].startswith("start  IGPOTraining/tiny")
     assert sum(line.startswith(f"step {STEPS}/{STEPS} ") for line in lines) == 1
     assert lines[-1].startswith(f"IGPOTraining/tiny: {STEPS} steps in ")
-
-
-def test_two_processes_roll_out_what_one_does(tools, alone, together):
-    """Until the first update nothing differs but the order of sums; afterwards samples may part."""
-    ours, theirs = tools.journal(together.run_dir), tools.journal(alone.run_dir)
-    first, same = steps_of(ours)[0], steps_of(theirs)[0]
-    for name, value in first.items():
-        assert value == pytest.approx(same[name]) or name in (
-            "entropy",
-            "ratio",
-            "kl",
-            "loss",
-            "grad_norm",
-            "clipped",
-            "advantage",
-        )
-    assert first["entropy"] == pytest.approx(same["entropy"])
-    assert first["grad_norm"] == pytest.approx(same["grad_norm"], rel=1e-3)
-    assert [line for line in ours if line["step"] == 0] == [line for line in theirs if line["step"] == 0]
-    assert [line["event"] for line in ours] == [line["event"] for line in theirs]
+    return runs / "IGPOTraining" / "tiny"
 
 
 class Pod:
@@ -112,10 +95,27 @@ class Pod:
         return message
 
 
-@pytest.mark.timeout(300)
-def test_a_pod_told_to_stop_saves_and_its_successor_ends_as_if_nothing_had_happened(
+def require_equal_until_the_first_update(ours, theirs):
+    """Rollouts, verdicts and hints are the same; sums over ranks are rounded otherwise, so samples part later."""
+    assert [line["event"] for line in ours] == [line["event"] for line in theirs]
+    assert [line for line in ours if line["step"] == 0] == [line for line in theirs if line["step"] == 0]
+    first, same = steps_of(ours)[0], steps_of(theirs)[0]
+    rounded = {
+        name for name in first if name in ("entropy", "ratio", "clipped", "advantage", "kl", "loss", "grad_norm")
+    }
+    assert {name: first[name] for name in first.keys() - rounded} == {
+        name: same[name] for name in same.keys() - rounded
+    }
+    assert first["entropy"] == pytest.approx(same["entropy"])
+    assert first["grad_norm"] == pytest.approx(same["grad_norm"], rel=1e-3)
+
+
+@pytest.mark.timeout(400)
+def test_two_ranks_train_as_one_and_a_pod_told_to_stop_is_continued_as_if_nothing_had_happened(
     tools, alone, together, runs, tmp_path
 ):
+    require_equal_until_the_first_update(tools.journal(together), tools.journal(alone.run_dir))
+    run_dir = runs / "IGPOTraining" / "tiny"
     pod = Pod(alone.manifest, runs, tmp_path)
     try:
         pod.until(f"step  2/{STEPS} ")
@@ -125,9 +125,7 @@ def test_a_pod_told_to_stop_saves_and_its_successor_ends_as_if_nothing_had_happe
         assert 2 <= stopped["step"] < STEPS
         assert stopped["checkpoint"] == f"step-{stopped['step']:08d}"
         assert stopped["reason"] == "told to stop; the state is saved, start the run again to continue"
-        assert pod.errors.count(stopped["reason"]) == 1
-        assert "Traceback" not in pod.errors
-        run_dir = runs / "IGPOTraining" / "tiny"
+        assert re.fullmatch(rf"igpo: rank [01]: {stopped['reason']}\n", pod.errors)
         assert (run_dir / "checkpoints" / stopped["checkpoint"] / "complete").is_file()
         assert not (run_dir / "final").exists()
 
@@ -136,23 +134,14 @@ def test_a_pod_told_to_stop_saves_and_its_successor_ends_as_if_nothing_had_happe
     finally:
         pod.process.kill()
         pod.process.communicate()
-    assert ended["code"] == 0
-    assert ended["step"] == STEPS
-    assert f"step  {stopped['step']}/" not in pod.output
-    assert tools.journal(run_dir) == tools.journal(together.run_dir)
+    assert (ended["code"], ended["step"], pod.errors) == (0, STEPS, "")
+    assert tools.journal(run_dir) == tools.journal(together)
     weights = "final/model.safetensors"
-    assert (run_dir / weights).read_bytes() == (together.run_dir / weights).read_bytes()
+    assert (run_dir / weights).read_bytes() == (together / weights).read_bytes()
 
 
 def test_an_interrupt_from_the_keyboard_saves_and_says_in_one_line_how_to_go_on(tools, alone, runs):
-    command = [sys.executable, "-m", "igpo_trainer.cli.main", "run", "-f", str(alone.manifest), "--runs", str(runs)]
-    process = subprocess.Popen(
-        [*command, *tools.PORT],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
-    )
+    process = at_a_desk(alone.manifest, runs, *tools.PORT)
     try:
         for line in process.stdout:
             if line.startswith("step  2/"):
