@@ -52,17 +52,19 @@ def test_more_than_half_of_the_traces_beyond_the_canvas_is_refused(desk, kind):
 def test_every_reason_for_a_dropped_row_is_counted(desk):
     rows = written(60)
     rows += rows[:3]
-    rows.append({"question": " ".join([rows[0]["question"]] * 3), "answer": rows[0]["answer"]})
+    rows += [{"question": " ".join([row["question"]] * 3), "answer": row["answer"]} for row in rows[:6]]
     source = desk.root / "rows.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     document = desk.igpo(
         dataset={"source": str(source), "wordProblems": None, "holdout": {"rows": 50}, "maxPromptTokens": 40}
     )
     data = data_of(desk, document)
-    assert data.record.heldout == len(data.heldout) == 50
-    assert data.record.dropped["overlong prompt"] == 1
-    assert data.record.dropped["duplicate of a held-out prompt"] >= 1
-    assert data.record.problems == len(data.train) == len(rows) - 50 - sum(data.record.dropped.values())
+    dropped = data.record.dropped
+    assert data.record.heldout == len(data.heldout) == 50 - dropped["overlong held-out prompt"]
+    assert dropped["overlong prompt"] + dropped["overlong held-out prompt"] == 6
+    assert dropped["duplicate of a held-out prompt"] >= 1
+    assert data.record.problems + data.record.heldout == len(rows) - sum(dropped.values())
+    assert data.record.problems == len(data.train)
     assert sum(data.record.trace_lengths.values()) == len(data.train)
 
 

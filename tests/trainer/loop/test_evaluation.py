@@ -38,6 +38,8 @@ def test_avg_at_k_pass_at_k_and_all_wrong_agree(desk):
     assert record.problems == 30
     assert record.pass_at_k == pytest.approx(1 - record.all_wrong)
     assert 0 < record.accuracy < record.pass_at_k < 1
+    assert record.accuracy == pytest.approx(sum(record.right) / 180)
+    assert record.all_wrong == pytest.approx(record.right.count(0) / 30)
     assert record.interval_low <= record.accuracy <= record.interval_high
     assert record.interval_low < record.interval_high
     by_difficulty = sum(record.accuracy_by_difficulty[d] * n for d, n in record.problems_by_difficulty.items())

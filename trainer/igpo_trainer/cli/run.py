@@ -59,7 +59,7 @@ def _carry_out(
     document: Document, runs: Path, processes: int | None, metrics_port: int, stop: StopSignal, *, quiet: bool
 ) -> None:
     run_dir = runs / document.kind / document.name
-    if _is_finished(document, run_dir):
+    if is_finished(document, run_dir):
         typer.echo(f"{document}: finished before, left alone; report: {run_dir / REPORT_FILE}")
         return
     count, note = _processes(document, processes)
@@ -86,7 +86,7 @@ def result_line(document: Document, run_dir: Path) -> str:
     return ", ".join(parts) + f"; report: {run_dir / REPORT_FILE}"
 
 
-def _is_finished(document: Document, run_dir: Path) -> bool:
+def is_finished(document: Document, run_dir: Path) -> bool:
     """Whether the folder holds the result of this very run; raises InvalidRunError when it holds another's."""
     from igpo_trainer.loop.identity import document_hash, require_claimable
     from igpo_trainer.observe.journal import read_metrics

@@ -67,7 +67,7 @@ def load_data(spec: Spec, tokenizer: PreTrainedTokenizerBase, model_limit: int) 
                 f"{spec.dataset.source}: no trace with its end token fits length.target {spec.completion_length}; "
                 "raise length.target and sampling.completionLength"
             )
-    heldout = encoded(split.holdout, traces=False)[0]
+    heldout, reasons["overlong held-out prompt"], _ = encoded(split.holdout, traces=False)
     others = {
         measured: tuple(encoded(problems, traces=False, source=measured.source)[0])
         for measured, problems in load_evaluation(

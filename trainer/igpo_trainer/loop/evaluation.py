@@ -58,6 +58,7 @@ def evaluate(
         accuracy=float(per_problem_P.mean()),
         interval_low=low,
         interval_high=high,
+        right=tuple(int(count) for count in right_PK.sum(axis=1)),
         accuracy_by_difficulty={name: sum(v) / len(v) for name, v in sorted(by_difficulty.items())},
         problems_by_difficulty={name: len(v) for name, v in sorted(by_difficulty.items())},
         all_wrong=float((per_problem_P == 0).mean()) if several else None,

@@ -240,6 +240,9 @@ class EvaluationRecord(Record):
     accuracy: Measure = Field(description="Mean over problems of the share of right samples: pass@1 or avg@k.")
     interval_low: Measure = Field(default=None, description="95 % bootstrap interval over problems, lower end.")
     interval_high: Measure = Field(default=None, description="Upper end.")
+    right: tuple[int, ...] = Field(
+        default=(), description="Right samples of each problem, in the set's order: runs can be compared in pairs."
+    )
     accuracy_by_difficulty: dict[str, Measure] = Field(default_factory=dict)
     problems_by_difficulty: dict[str, int] = Field(default_factory=dict)
     all_wrong: Measure = Field(default=None, description="Share of problems with no right sample; None when k is 1.")

@@ -1,0 +1,1 @@
+"""The comparison of IGPO, Resample and GRPO: manifests, runs, scores, page."""

@@ -1,0 +1,181 @@
+"""What the runs achieved, from their journals alone, and the verdicts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from demo_arms.plan import ARMS, SeedPlan
+from igpo_trainer.data.readers import load_split
+from igpo_trainer.data.word_problems import structure
+from igpo_trainer.loop.evaluation import bootstrap_interval
+from igpo_trainer.observe.journal import read_metrics
+from igpo_trainer.observe.records import EndRecord, EvaluationRecord, StepRecord
+from igpo_trainer.spec.dataset import BUILTIN_WORD_PROBLEMS
+
+LEAST_LEAD = 0.10
+LEAST_FALL = 0.30
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over problems with its 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One evaluation: the share of right samples of every problem, in one order for all runs of a seed."""
+
+    step: int
+    seed: int
+    score_P: np.ndarray
+
+    @property
+    def accuracy(self) -> Estimate:
+        """Mean share of right samples."""
+        return estimate(self.score_P, self.seed)
+
+    @property
+    def all_wrong(self) -> Estimate:
+        """Share of problems without a right sample."""
+        return estimate((self.score_P == 0).astype(float), self.seed)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One finished RL run. `sampled` are several samples at the training temperature, `greedy` is one at 0."""
+
+    algorithm: str
+    seed: int
+    sampled_start: Measured
+    sampled_end: Measured
+    greedy_start: Measured
+    greedy_end: Measured
+    rescued_groups: int
+    replaced_completions: int
+    rollouts: int
+    seconds: float
+    all_wrong: tuple[tuple[int, float | None], ...]
+    """(step, share of all-wrong training groups before rescue)."""
+
+    @property
+    def all_wrong_fall(self) -> float:
+        """By which share of its start the held-out all-wrong fraction fell; 0 when there was none."""
+        start = self.sampled_start.all_wrong.mean
+        return 1.0 - self.sampled_end.all_wrong.mean / start if start else 0.0
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Problems of a seed and what training and hold-out have in common: nothing, or `separate` would have raised."""
+
+    trained: int
+    heldout: int
+    trained_structures: int
+    heldout_structures: int
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Something that was promised beforehand."""
+
+    text: str
+    passed: bool
+    found: str
+
+
+def estimate(value_P: np.ndarray, seed: int) -> Estimate:
+    """Mean and interval over problems."""
+    return Estimate(float(value_P.mean()), *bootstrap_interval(value_P, seed))
+
+
+def read_arms(plan: SeedPlan, out: Path, samples: int) -> dict[str, Arm]:
+    """The arms of a seed. Raises SystemExit when they were not measured on one start model."""
+    arms = {name: _read_arm(name, plan, out, samples) for name in ARMS}
+    starts = {arm.sampled_start.score_P.tobytes() for arm in arms.values()}
+    if len(starts) != 1:
+        raise SystemExit(f"seed {plan.seed}: the arms measured different start models; give another folder with --out")
+    return arms
+
+
+def _read_arm(name: str, plan: SeedPlan, out: Path, samples: int) -> Arm:
+    job = plan.arms[name]
+    (run_dir,) = job.run_dirs(out)
+    spec = job.documents[0].spec
+    records = read_metrics(run_dir)
+    steps = [r for r in records if isinstance(r, StepRecord)]
+    (end,) = [r for r in records if isinstance(r, EndRecord)]
+
+    def measured(count: int, temperature: float, step: int) -> Measured:
+        wanted = (count, temperature, step)
+        found = [r for r in records if isinstance(r, EvaluationRecord) and (r.samples, r.temperature, r.step) == wanted]
+        assert len(found) == 1, f"{run_dir}: {len(found)} measurements of {wanted} (samples, temperature, step)"
+        right = found[0].right
+        assert len(right) == spec.dataset.holdout.rows, f"{run_dir}: {len(right)} held-out problems were measured"
+        return Measured(step, plan.seed, np.array(right) / count)
+
+    temperature = spec.sampling.temperature
+    size = steps[0].completions_initial.total // steps[0].groups_initial.total
+    return Arm(
+        algorithm=name,
+        seed=plan.seed,
+        sampled_start=measured(samples, temperature, 0),
+        sampled_end=measured(samples, temperature, end.step),
+        greedy_start=measured(1, 0.0, 0),
+        greedy_end=measured(1, 0.0, end.step),
+        rescued_groups=sum(r.rescue.rescued for r in steps),
+        replaced_completions=sum(r.replaced for r in steps),
+        rollouts=sum(r.completions_initial.total + r.rescue.attempted * size for r in steps),
+        seconds=sum(r.time.seconds for r in steps),
+        all_wrong=tuple((r.step, r.groups_initial.all_wrong_ratio) for r in steps),
+    )
+
+
+def lead(one: Arm, other: Arm) -> Estimate:
+    """How far `one` ends above `other`, paired by problem."""
+    return estimate(one.sampled_end.score_P - other.sampled_end.score_P, one.seed)
+
+
+def separate(plan: SeedPlan) -> Overlap:
+    """Prove that no trained problem of any document is held out: neither its prompt nor its structure."""
+    documents = [document for job in plan.jobs for document in job.documents]
+    foreign = [d for d in documents if d.spec.dataset.source != BUILTIN_WORD_PROBLEMS]
+    if foreign:
+        raise SystemExit(
+            f"{foreign[0].place('spec', 'dataset', 'source')}: only {BUILTIN_WORD_PROBLEMS} has structures by which "
+            "overlap is judged; use it in every document"
+        )
+    splits = [load_split(d.spec.dataset, d.spec.prompt, seed=d.spec.seed) for d in documents]
+    trained = {p.prompt for split in splits for p in split.train}
+    heldout = {p.prompt for split in splits for p in split.holdout}
+    trained_structures = {structure(p) for split in splits for p in split.train}
+    heldout_structures = {structure(p) for split in splits for p in split.holdout}
+    assert not trained & heldout, f"seed {plan.seed}: prompts both trained on and held out"
+    assert not trained_structures & heldout_structures, f"seed {plan.seed}: structures both trained on and held out"
+    measured = len(splits[-1].holdout)
+    return Overlap(len(trained), measured, len(trained_structures), len(heldout_structures))
+
+
+def bars(seeds: Sequence[Mapping[str, Arm]]) -> list[Bar]:
+    """The promises, kept or not; each must hold for every seed."""
+    leads = [lead(arms["IGPO"], arms["Resample"]).mean for arms in seeds]
+    falls = [arms["IGPO"].all_wrong_fall for arms in seeds]
+    ahead = sum(value >= LEAST_LEAD for value in leads)
+    fallen = sum(value >= LEAST_FALL for value in falls)
+    return [
+        Bar(
+            f"IGPO ends at least {100 * LEAST_LEAD:.0f} points above Resample in every seed",
+            ahead == len(seeds),
+            f"{ahead} of {len(seeds)}: " + ", ".join(f"{100 * value:+.1f}" for value in leads) + " points",
+        ),
+        Bar(
+            f"under IGPO the held-out all-wrong share before rescue falls by {100 * LEAST_FALL:.0f} % in every seed",
+            fallen == len(seeds),
+            f"{fallen} of {len(seeds)}: " + ", ".join(f"{100 * value:.0f} %" for value in falls),
+        ),
+    ]

@@ -1,0 +1,238 @@
+"""Shared mean-field forward against one forward per completion: the same update, in how much less time.
+
+IGPO scores a completion from one fully masked canvas (mean field), so the G completions of a prompt share their network
+input. The trainer therefore runs one row per prompt and reads G tokens at each position. The baseline runs one row per
+completion, as code does that treats completions alike whatever the estimator. Both are built here from the trainer's
+own denoiser, scoring plans and objective, and differ only in their plans. A timed phase is what one rollout batch costs
+after sampling: scores under π_old and π_ref, then μ times a forward and a backward pass with clipped ratios and k3 KL.
+The optimizer's step, the same in both, is left out. π, π_old and π_ref are three networks, so ratios and KL matter.
+
+First loss and gradients of a phase must agree, to 1e-6 with fp64 weights and to 1e-5 with fp32 (relative to the loss,
+and to the norm of each weight's gradient). Then the arms are timed in turns with fp32 weights. The rows of a baseline
+may share a pass, so there are two: one row a pass, and the G rows of a prompt in one. The last line is the time of the
+faster of these two over that of the shared forward, as `ratio: X.Y`; it cannot exceed G by much.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from igpo_trainer.diffusion.logprobs import GroupTokens, ScoringPlan, plan_scoring
+from igpo_trainer.diffusion.noise import NoiseKey
+from igpo_trainer.igpo.objective import GroupBatch, normaliser, objective
+from igpo_trainer.models.denoiser import Denoiser
+from igpo_trainer.models.tokens import SpecialTokens
+from igpo_trainer.spec.igpo import ObjectiveSpec
+
+PAD, EOS, FIRST_WORD = 0, 1, 2
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-5}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is updated: three networks, some groups, and the objective."""
+
+    current: Denoiser
+    old: Denoiser
+    reference: Denoiser
+    groups: Sequence[GroupTokens]
+    advantage_PG: Tensor
+    spec: ObjectiveSpec
+    temperature: float
+
+    @property
+    def divisor(self) -> float:
+        """Normaliser of the whole update."""
+        lengths = torch.tensor([length for group in self.groups for length in group.lengths], dtype=torch.float64)
+        return normaliser(lengths, torch.ones(len(lengths), dtype=torch.bool), self.spec)
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Completions of one forward pass, as groups: of G completions (shared) or of one each (separate)."""
+
+    groups: tuple[GroupTokens, ...]
+    advantage_N: Tensor
+
+
+def shared(work: Work) -> list[MicroBatch]:
+    """One row per prompt; one pass per prompt."""
+    return [MicroBatch((group,), work.advantage_PG[p]) for p, group in enumerate(work.groups)]
+
+
+def separate(work: Work, rows: int) -> list[MicroBatch]:
+    """One row per completion, `rows` of the same prompt in a pass."""
+    batches = []
+    for p, group in enumerate(work.groups):
+        alone = [
+            GroupTokens(group.prompt_ids, (ids,), (length,), group.key)
+            for ids, length in zip(group.completions, group.lengths, strict=True)
+        ]
+        for start in range(0, len(alone), rows):
+            part = slice(start, start + rows)
+            batches.append(MicroBatch(tuple(alone[part]), work.advantage_PG[p, part]))
+    return batches
+
+
+def phase(work: Work, batches: Sequence[MicroBatch]) -> float:
+    """Score, then μ updates' forward and backward passes; the last gradient stays. Returns the last loss."""
+    with torch.no_grad():
+        old = [score(work, work.old, batch)[0] for batch in batches]
+        reference = [score(work, work.reference, batch)[0] for batch in batches]
+    total = 0.0
+    for _ in range(work.spec.inner_updates):
+        work.current.zero_grad(set_to_none=True)
+        total = 0.0
+        for batch, old_RNL, reference_RNL in zip(batches, old, reference, strict=True):
+            logp_RNL, plan = score(work, work.current, batch)
+            result = objective(logp_RNL, group_batch(batch, plan, old_RNL, reference_RNL), work.spec)
+            loss = result.loss / work.divisor
+            loss.backward()
+            total += loss.item()
+    return total
+
+
+def score(work: Work, denoiser: Denoiser, batch: MicroBatch) -> tuple[Tensor, ScoringPlan]:
+    """Log-probabilities of a micro-batch's tokens, and their plan."""
+    plan = plan_scoring(batch.groups, "MeanField", 1, denoiser.tokens)
+    scores = denoiser(
+        plan.ids_BS, plan.attention_BS, plan.rows_M, plan.columns_M, plan.tokens_MK, temperature=work.temperature
+    )
+    return plan.place(scores.logp_MK), plan
+
+
+def group_batch(batch: MicroBatch, plan: ScoringPlan, old_RNL: Tensor, reference_RNL: Tensor) -> GroupBatch:
+    """Every token judged, kept and generated."""
+    kept_NL = plan.weight_RNL[0] > 0
+    lengths = [length for group in batch.groups for length in group.lengths]
+    return GroupBatch(
+        old_RNL=old_RNL,
+        reference_RNL=reference_RNL,
+        weight_RNL=plan.weight_RNL.to(old_RNL.dtype),
+        kept_NL=kept_NL,
+        hint_NL=torch.zeros_like(kept_NL),
+        length_N=torch.tensor(lengths, dtype=old_RNL.dtype),
+        advantage_N=batch.advantage_N.to(old_RNL.dtype),
+        judged_N=torch.ones(len(lengths), dtype=torch.bool),
+    )
+
+
+def assert_same_update(work: Work, dtype: torch.dtype) -> tuple[float, float]:
+    """Loss and gradients of all arms agree; returns the largest relative errors of loss and gradient.
+
+    One update is enough: no weight moves between the μ updates of a phase.
+    """
+    work = replace(work, spec=work.spec.model_copy(update={"inner_updates": 1}))
+    for denoiser in (work.current, work.old, work.reference):
+        denoiser.to(dtype)
+    loss = phase(work, shared(work))
+    expected = {name: p.grad.clone() for name, p in work.current.named_parameters() if p.grad is not None}
+    assert expected, "no weight has a gradient"
+    loss_error = gradient_error = 0.0
+    for rows in (1, len(work.groups[0].completions)):
+        other = phase(work, separate(work, rows))
+        loss_error = max(loss_error, abs(loss - other) / abs(other))
+        for name, parameter in work.current.named_parameters():
+            if parameter.grad is not None:
+                error = (parameter.grad - expected[name]).norm() / parameter.grad.norm()
+                gradient_error = max(gradient_error, error.item())
+    assert loss_error <= TOLERANCE[dtype], f"{dtype}: losses differ by {loss_error:.1e} of their value"
+    assert gradient_error <= TOLERANCE[dtype], f"{dtype}: gradients differ by {gradient_error:.1e} of their norm"
+    return loss_error, gradient_error
+
+
+def build(arguments: argparse.Namespace) -> Work:
+    """Make the networks, the completions (as many short ones as long ones) and advantages that sum to 0."""
+    torch.manual_seed(arguments.seed)
+    config = LlamaConfig(
+        vocab_size=arguments.vocabulary,
+        hidden_size=arguments.hidden,
+        intermediate_size=arguments.hidden * 8 // 3,
+        num_hidden_layers=arguments.layers,
+        num_attention_heads=max(1, arguments.hidden // 64),
+        initializer_range=0.05,
+    )
+    config.is_causal = False
+    mask_id, size, canvas = arguments.vocabulary - 1, arguments.group, arguments.canvas
+    tokens = SpecialTokens(mask_id, EOS, PAD, (mask_id,))
+    groups = []
+    for prompt in range(arguments.groups):
+        lengths = tuple(canvas - (g % 2) * canvas // 4 for g in range(size))
+        words = torch.randint(FIRST_WORD, mask_id, (size, canvas)).tolist()
+        completions = tuple((*row[: n - 1], *[EOS] * (canvas - n + 1)) for row, n in zip(words, lengths, strict=True))
+        prompt_ids = tuple(torch.randint(FIRST_WORD, mask_id, (arguments.prompt,)).tolist())
+        groups.append(GroupTokens(prompt_ids, completions, lengths, NoiseKey(arguments.seed, "scoring", 1, prompt, 0)))
+    right_PG = (torch.arange(size) % 4 == 0).double().expand(arguments.groups, size)
+    current, old, reference = (Denoiser(LlamaForCausalLM(config).eval(), tokens) for _ in range(3))
+    spec = ObjectiveSpec(inner_updates=arguments.updates)
+    return Work(
+        current, near(current, old), near(current, reference), groups, right_PG - right_PG.mean(1, True), spec, 1.0
+    )
+
+
+def near(current: Denoiser, other: Denoiser) -> Denoiser:
+    """`other` moved most of the way to `current`, so that few ratios are clipped."""
+    with torch.no_grad():
+        for mine, theirs in zip(current.parameters(), other.parameters(), strict=True):
+            theirs.lerp_(mine, 0.8)
+    return other.requires_grad_(False)
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vocabulary", type=int, default=8192, help="rows of the head (LLaDA: 126464) [%(default)s]")
+    parser.add_argument("--hidden", type=int, default=256, help="hidden size [%(default)s]")
+    parser.add_argument("--layers", type=int, default=2, help="decoder layers [%(default)s]")
+    parser.add_argument("--canvas", type=int, default=96, help="canvas length L, in tokens [%(default)s]")
+    parser.add_argument("--prompt", type=int, default=160, help="prompt length, in tokens [%(default)s]")
+    parser.add_argument("--group", type=int, default=8, help="completions per prompt, G [%(default)s]")
+    parser.add_argument("--groups", type=int, default=1, help="prompts in the update [%(default)s]")
+    parser.add_argument("--updates", type=int, default=4, help="inner updates, μ [%(default)s]")
+    parser.add_argument("--repeats", type=int, default=5, help="timed phases of each arm, in turns [%(default)s]")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads, for all arms [%(default)s]")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and tokens [%(default)s]")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Check, time, print."""
+    arguments = parse()
+    torch.set_num_threads(arguments.threads)
+    work = build(arguments)
+    for dtype in (torch.float64, torch.float32):  # the last one is timed
+        loss_error, gradient_error = assert_same_update(work, dtype)
+        print(f"{dtype}: same loss (relative error {loss_error:.0e}) and gradients ({gradient_error:.0e})")
+    arms = {
+        "separate, 1 row a pass": separate(work, 1),
+        f"separate, {arguments.group} rows a pass": separate(work, arguments.group),
+        "shared": shared(work),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in arms}
+    for _ in range(arguments.repeats):
+        for name, batches in arms.items():
+            seconds[name].append(timed(lambda batches=batches: phase(work, batches)))
+    print(f"G={arguments.group}, μ={arguments.updates}, {arguments.groups} prompt(s), {arguments.threads} thread(s)")
+    print(f"{'one update phase':28}{'median s':>9}{'min s':>8}{'max s':>8}{'ratio':>8}")
+    median = {name: statistics.median(runs) for name, runs in seconds.items()}
+    for name, runs in seconds.items():
+        print(f"{name:28}{median[name]:9.3f}{min(runs):8.3f}{max(runs):8.3f}{median[name] / median['shared']:8.1f}")
+    *baselines, fast = median.values()
+    print(f"ratio: {min(baselines) / fast:.1f}")
+
+
+def timed(run: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
