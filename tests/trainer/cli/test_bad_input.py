@@ -72,6 +72,15 @@ def test_a_missing_shard(from_folder, refused):
     assert line.endswith("copy or download it again")
 
 
+@pytest.mark.parametrize("weight_map", [None, {}, 3, {"lm_head.weight": 3}, {"lm_head.weight": "../model.safetensors"}])
+def test_an_index_that_names_no_shards_of_its_folder(from_folder, refused, weight_map):
+    model, document = from_folder
+    index = model / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    line = refused(document, code=64)
+    assert line == f"{index} names no shard files in its weight_map; copy or download it again"
+
+
 def test_a_truncated_shard(from_folder, refused):
     model, document = from_folder
     weights = model / "model.safetensors"
@@ -162,6 +171,12 @@ def test_an_empty_data_set(tools, tmp_path, refused):
 def test_a_data_file_that_is_not_there(tools, tmp_path, refused):
     line = refused(tools.igpo(tmp_path / "none.jsonl"), code=64)
     assert line == f"dataset.source {tmp_path}/none.jsonl: no such file; correct the path"
+
+
+def test_a_data_file_of_another_kind(tools, tmp_path, refused):
+    (tmp_path / "rows.csv").write_text("question,answer\n")
+    line = refused(tools.igpo(tmp_path / "rows.csv"), code=64)
+    assert line == f"dataset.source {tmp_path}/rows.csv: is no .json, .jsonl, .parquet file; convert it to one of them"
 
 
 def test_more_held_out_problems_than_there_are(tools, trained, refused):

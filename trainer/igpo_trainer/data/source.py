@@ -39,8 +39,10 @@ def read_rows(source: Source) -> Iterator[Mapping[str, object]]:
     is_file = path.suffix in _BUILDERS and not path.is_dir()
     if is_file and not path.is_file():
         raise InvalidRunError(f"dataset.source {source.location}: no such file; correct the path")
+    known = ", ".join(sorted(_BUILDERS))
+    if not is_file and path.is_file():
+        raise InvalidRunError(f"dataset.source {source.location}: is no {known} file; convert it to one of them")
     if not is_file and not path.is_dir() and source.location.startswith(("/", ".", "~")):
-        known = ", ".join(sorted(_BUILDERS))
         raise InvalidRunError(
             f"dataset.source {source.location}: no such folder, and no {known} file; correct the path or give a hub id"
         )

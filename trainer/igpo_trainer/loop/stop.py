@@ -25,11 +25,15 @@ class StopSignal:
         self.requested = False
         self._interrupts = 0
         self._wake: tuple[int, int] | None = None
+        self._wakeup_before = -1
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
         """Install the handlers; main thread only."""
         self._wake = os.pipe()
+        os.set_blocking(self._wake[1], False)
+        # Written to below Python, whichever thread the signal reaches: `wait` ends, and then our handler runs.
+        self._wakeup_before = signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
         for number in _STOP_SIGNALS:
             self._before[number] = signal.signal(number, self._on_signal)
         return self
@@ -42,6 +46,7 @@ class StopSignal:
             signal.signal(number, handler)
         self._before.clear()
         if self._wake is not None:
+            signal.set_wakeup_fd(self._wakeup_before)
             for end in self._wake:
                 os.close(end)
             self._wake = None
@@ -58,8 +63,6 @@ class StopSignal:
         return self.requested
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if not self.requested and self._wake is not None:
-            os.write(self._wake[1], b"!")  # once: a full pipe would block
         self.requested = True
         if number != signal.SIGINT:
             return

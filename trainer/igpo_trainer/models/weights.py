@@ -48,7 +48,7 @@ def weight_files(folder: Path) -> list[Path]:
     """
     index = folder / _INDEX
     if index.is_file():
-        names = sorted(set(read_json(index).get("weight_map", {}).values()))
+        names = _shards(index)
         missing = [name for name in names if not (folder / name).is_file()]
         if missing:
             raise InvalidRunError(
@@ -68,6 +68,15 @@ def weight_files(folder: Path) -> list[Path]:
     for path in files:
         _check_whole(path)
     return files
+
+
+def _shards(index: Path) -> list[str]:
+    """File names in an index, each within its own folder."""
+    shards = read_json(index).get("weight_map")
+    names = set(shards.values()) if isinstance(shards, dict) else set()
+    if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
+        raise InvalidRunError(f"{index} names no shard files in its weight_map; copy or download it again")
+    return sorted(names)
 
 
 def read_weights(files: Iterable[Path]) -> Iterator[tuple[str, Tensor, Path]]:
