@@ -71,6 +71,7 @@ def igpo(name: str = "rl", **change: Any) -> dict[str, Any]:
         "optimizer": OPTIMIZER,
         "evaluation": {"everySteps": 1},
         "checkpoints": {"everySteps": 1},
+        "seed": 4,
     }
     return _document("IGPOTraining", name, merged(spec, change))
 

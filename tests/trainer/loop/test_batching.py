@@ -2,11 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from igpo_trainer.loop.batching import CPU_BUDGET_BYTES, MOST_ROWS, rollout_rows, update_rows
+from igpo_trainer.loop.batching import CPU_BUDGET_BYTES, MOST_ROWS, BatchSizes, rollout_rows, update_rows
 from igpo_trainer.models.denoiser import Denoiser
 from igpo_trainer.models.scratch import build_scratch
 from igpo_trainer.models.tokens import SpecialTokens
-from igpo_trainer.spec.model import ScratchModel
+from igpo_trainer.spec.model import BatchingSpec, ScratchModel
 
 
 def tiny():
@@ -26,8 +26,8 @@ def test_a_number_that_is_asked_for_is_taken(asked, positions):
 
 @given(st.integers(1, 200_000), st.integers(1, 4096))
 def test_auto_stays_between_1_and_the_most(positions, block):
-    assert 1 <= rollout_rows("Auto", DENOISER, positions, block) <= MOST_ROWS
-    assert 1 <= update_rows("Auto", DENOISER, positions, recompute=True) <= MOST_ROWS
+    assert 1 <= rollout_rows("Auto", DENOISER, positions, block) <= MOST_ROWS["cpu"]
+    assert 1 <= update_rows("Auto", DENOISER, positions, recompute=True) <= MOST_ROWS["cpu"]
 
 
 @given(st.integers(1, 20_000))
@@ -48,3 +48,17 @@ def test_auto_keeps_the_estimate_within_the_budget(positions):
     rows = update_rows("Auto", DENOISER, positions, recompute=False)
     attention = 2 * 2 * positions * positions * 4
     assert rows * 2 * attention <= CPU_BUDGET_BYTES
+
+
+def test_a_resumed_run_keeps_the_sizes_it_chose_itself(tmp_path):
+    BatchSizes(7, 3).save(tmp_path)
+    assert BatchSizes(64, 64).kept(BatchingSpec(), tmp_path) == BatchSizes(7, 3)
+
+
+def test_sizes_in_the_manifest_win_over_those_of_the_checkpoint(tmp_path):
+    BatchSizes(7, 3).save(tmp_path)
+    assert BatchSizes(64, 5).kept(BatchingSpec(update_groups=5), tmp_path) == BatchSizes(7, 5)
+
+
+def test_a_fresh_run_takes_the_sizes_that_fit():
+    assert BatchSizes(64, 5).kept(BatchingSpec(), None) == BatchSizes(64, 5)

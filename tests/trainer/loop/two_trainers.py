@@ -3,6 +3,7 @@
 import json
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 warnings.simplefilter("error")
@@ -50,7 +51,8 @@ def igpo_update(document, place, session, recorded, case):
 
 def sft_update(document, place, session, case):
     """Parameters after one update on the first traces, with loss and gradient norm as journalled."""
-    rows, session.update_rows = SFT_CASES[case]
+    rows, update_rows = SFT_CASES[case]
+    session.batch_sizes = replace(session.batch_sizes, update_rows=update_rows)
     session.policy = fp64_policy(document, place)
     training = document.spec.training.model_copy(update={"batch_size": rows})
     loop = SftLoop(session, document.spec.model_copy(update={"training": training}))

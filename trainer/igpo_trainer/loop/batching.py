@@ -1,16 +1,57 @@
 """How many rows fit in one forward, from the memory at hand. Changes speed and memory, never a result."""
 
-from typing import Literal
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, Self
 
 import torch
+from pydantic import TypeAdapter
 
 from igpo_trainer.models.denoiser import Denoiser
+from igpo_trainer.spec.model import BatchingSpec
+
+BATCHING_FILE = "batching.json"
 
 CPU_BUDGET_BYTES = 2 * 2**30
 GPU_SHARE = 0.4
 """Share of the free GPU memory that activations may take; the rest is for gradients, Adam state and fragmentation."""
 MOST_ROWS = {"cpu": 64, "cuda": 512}
 """More rows than this gain nothing: on a CPU they leave its caches, on a GPU the kernels are full."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSizes:
+    """What one process takes at once. Stored in checkpoints: a resumed run keeps the sizes it began with."""
+
+    rollout_rows: int
+    """Canvases in one forward of the sampler."""
+    update_rows: int
+    """Groups (RL) or traces (SFT) in one forward and backward pass."""
+
+    @classmethod
+    def choose(
+        cls, spec: BatchingSpec, denoiser: Denoiser, positions: int, block_length: int, *, recompute: bool
+    ) -> Self:
+        """As the manifest says; Auto by the memory at hand for rows of `positions` tokens."""
+        return cls(
+            rollout_rows(spec.rollout_rows, denoiser, positions, block_length),
+            update_rows(spec.update_groups, denoiser, positions, recompute=recompute),
+        )
+
+    def kept(self, spec: BatchingSpec, checkpoint: Path | None) -> Self:
+        """These sizes, with those of the checkpoint where the manifest says Auto."""
+        path = None if checkpoint is None else checkpoint / BATCHING_FILE
+        if path is None or not path.exists():
+            return self
+        stored = TypeAdapter(BatchSizes).validate_json(path.read_bytes())
+        return type(self)(
+            stored.rollout_rows if spec.rollout_rows == "Auto" else self.rollout_rows,
+            stored.update_rows if spec.update_groups == "Auto" else self.update_rows,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the sizes into a checkpoint folder."""
+        (folder / BATCHING_FILE).write_bytes(TypeAdapter(dict[str, int]).dump_json(asdict(self)))
 
 
 def rollout_rows(asked: Literal["Auto"] | int, denoiser: Denoiser, positions: int, block_length: int) -> int:

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from igpo_trainer.igpo.rollout import Group
 from igpo_trainer.loop.cycle import ScoredGroup
 from igpo_trainer.loop.update import UpdateResult
+from igpo_trainer.models.tensor_file import write_tensors
 from igpo_trainer.observe.records import StepRecord
 from igpo_trainer.observe.samples import SampleRecord
 
@@ -56,7 +57,7 @@ class OpenCycle:
             tensors[f"old/{n}"], tensors[f"kept/{n}"] = scored.old_RGL, scored.kept_GL
             if scored.reference_RGL is not None:
                 tensors[f"reference/{n}"] = scored.reference_RGL
-        save_file(tensors, folder / SCORES_FILE)
+        write_tensors(folder / SCORES_FILE, tensors)
 
     @classmethod
     def load(cls, folder: Path) -> "OpenCycle | None":

@@ -40,8 +40,9 @@ class IGPOLoop:
             session.policy,
             session.ranks,
             spec.sampling.temperature,
-            session.update_rows,
+            session.batch_sizes.update_rows,
             session.on_update_progress,
+            session.telemetry.skipped_update,
         )
         self.finished = 0
         self.open: OpenCycle | None = None
@@ -94,7 +95,7 @@ class IGPOLoop:
 
     def _score(self, scorer: CycleScorer, groups: Sequence[Group]) -> list[ScoredGroup]:
         def score(share: list[Group]) -> list[ScoredGroup]:
-            size = self.session.update_rows
+            size = self.session.batch_sizes.update_rows
             return [s for i in range(0, len(share), size) for s in scorer.score(share[i : i + size])]
 
         return self.session.ranks.pooled(groups, score)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 from accelerate.accelerator import Accelerator
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from igpo_trainer.diffusion.logprobs import ScoringPlan
 from igpo_trainer.models.denoiser import Denoiser
 from igpo_trainer.models.head import TokenScores
 from igpo_trainer.models.lora import reference_policy
+from igpo_trainer.models.tensor_file import write_tensors
 from igpo_trainer.spec.errors import InvalidRunError
 from igpo_trainer.spec.run import OptimizerSpec
 
@@ -138,13 +138,13 @@ class Policy:
     def save(self, folder: Path) -> None:
         """Write trained weights and Adam state as safetensors."""
         weights = {name: p.detach().cpu().contiguous() for name, p in self.trainable.items()}
-        save_file(weights, folder / WEIGHTS_FILE, metadata={"updates": str(self.updates)})
+        write_tensors(folder / WEIGHTS_FILE, weights, {"updates": str(self.updates)})
         moments = {
             f"{name}/{key}": value.detach().cpu().contiguous()
             for name, parameter in self.trainable.items()
             for key, value in self.optimizer.state.get(parameter, {}).items()
         }
-        save_file(moments, folder / OPTIMIZER_FILE)
+        write_tensors(folder / OPTIMIZER_FILE, moments)
 
     def load(self, folder: Path) -> None:
         """Restore what `save` wrote, bit for bit. Raises InvalidRunError when names or shapes differ."""

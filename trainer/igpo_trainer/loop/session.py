@@ -8,6 +8,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
+from igpo_trainer.loop.batching import BatchSizes
 from igpo_trainer.loop.data import RunData
 from igpo_trainer.loop.evaluation import evaluate
 from igpo_trainer.loop.identity import Claim
@@ -53,8 +54,7 @@ class Session:
     """Ownership of the folder; on the main rank only."""
     position: Position
     """How far the run is, for whoever reports its end."""
-    update_rows: int
-    """Groups (RL) or traces (SFT) in one forward and backward pass."""
+    batch_sizes: BatchSizes
     opening: tuple[JournalRecord, ...]
     """First lines of a fresh journal."""
     resources: ExitStack
@@ -152,6 +152,7 @@ class Session:
 
         def write(folder: Path) -> None:
             self.policy.save(folder)
+            self.batch_sizes.save(folder)
             write_more(folder)
 
         best = self.store.best()

@@ -9,7 +9,7 @@ import torch
 from accelerate.accelerator import Accelerator
 from accelerate.tracking import get_available_trackers
 
-from igpo_trainer.loop.batching import rollout_rows, update_rows
+from igpo_trainer.loop.batching import BatchSizes
 from igpo_trainer.loop.data import RunData, load_data
 from igpo_trainer.loop.identity import Claim, claim, document_hash, require_claimable
 from igpo_trainer.loop.interruption import StopRequestedError
@@ -110,7 +110,6 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
             raise StopRequestedError("told to stop before the first step; nothing was changed, start the run again")
         owner, telemetry = ranks.on_main(take_folder) or (None, Telemetry(ranks))
         longest = max(len(e.prompt_ids) for e in data.train) + spec.completion_length
-        worker = _worker(spec, loaded, policy, judge, ranks, telemetry, stop, longest)
         store = CheckpointStore(
             run_dir / CHECKPOINTS_DIR,
             spec.checkpoints.keep_last,
@@ -119,6 +118,8 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
             fence=owner.require_owner if owner else lambda: None,
             on_file=telemetry.progress,
         )
+        sizes = _batch_sizes(spec, policy, longest, store, ranks)
+        worker = _worker(spec, loaded, policy, judge, ranks, telemetry, stop, sizes.rollout_rows)
         return Session(
             spec=spec,
             run_dir=run_dir,
@@ -132,12 +133,7 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
             store=store,
             claim=owner,
             position=position,
-            update_rows=update_rows(
-                spec.batching.update_groups,
-                policy.denoiser,
-                longest,
-                recompute=wants_recomputation(spec.model, policy.denoiser.causal_lm),
-            ),
+            batch_sizes=sizes,
             opening=(_start_record(document, ranks, steps, began), data.record),
             resources=resources.pop_all(),
         )
@@ -182,6 +178,19 @@ def _load(spec: Spec, from_folder: Path | None) -> tuple[LoadedModel, RunData]:
     return loaded, load_data(spec, loaded.tokenizer, loaded.max_positions)
 
 
+def _batch_sizes(spec: Spec, policy: Policy, longest: int, store: CheckpointStore, ranks: Ranks) -> BatchSizes:
+    """Rows per forward: as given, as in the checkpoint to resume from, or by memory; the least of all ranks.
+
+    Ranks must agree: the number of micro-batches decides how often they exchange gradients.
+    """
+    recompute = wants_recomputation(spec.model, policy.denoiser.causal_lm)
+    chosen = BatchSizes.choose(spec.batching, policy.denoiser, longest, spec.sampling.block_length, recompute=recompute)
+    latest = store.latest()
+    chosen = chosen.kept(spec.batching, None if latest is None else latest.path)
+    everywhere = ranks.gather_objects(chosen)
+    return BatchSizes(min(s.rollout_rows for s in everywhere), min(s.update_rows for s in everywhere))
+
+
 def _policy(spec: Spec, loaded: LoadedModel, data: RunData, accelerator: Accelerator) -> Policy:
     rl = spec if isinstance(spec, IGPOTrainingSpec) else None
     return Policy(
@@ -206,14 +215,14 @@ def _worker(
     ranks: Ranks,
     telemetry: Telemetry,
     stop: StopSignal,
-    longest: int,
+    rows: int,
 ) -> RolloutWorker:
     return RolloutWorker(
         policy=policy,
         tokenizer=loaded.tokenizer,
         judge=judge,
         ranks=ranks,
-        rows=rollout_rows(spec.batching.rollout_rows, policy.denoiser, longest, spec.sampling.block_length),
+        rows=rows,
         on_progress=telemetry.progress,
         should_stop=lambda: stop.requested,
     )

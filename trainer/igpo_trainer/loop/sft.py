@@ -92,7 +92,7 @@ class SftLoop:
     def _update(self, examples: Sequence[EncodedProblem], number: int) -> tuple[float, float, float]:
         """Loss over the whole batch, gradient norm and learning rate of one update."""
         session, canvas = self.session, self.spec.length.target
-        policy, ranks, size = session.policy, session.ranks, session.update_rows
+        policy, ranks, size = session.policy, session.ranks, session.batch_sizes.update_rows
         level_B, mask_BL = noise_of_step(NoiseKey(self.spec.seed, "sft", number, 0, 0), len(examples), canvas)
         mine = ranks.share(list(range(len(examples))))
         parts = [mine[i : i + size] for i in range(0, len(mine), size)]
@@ -117,6 +117,7 @@ class SftLoop:
         norm = policy.gradient_norm()
         if ranks.any_true(not (math.isfinite(loss_sum) and math.isfinite(norm))):
             policy.discard_gradients()
+            session.telemetry.skipped_update("nonfinite")
             raise RunError(
                 f"step {number}: loss {loss_sum} or gradient norm {norm} is not finite; stopped before the optimizer "
                 "update, the last checkpoint is kept. Lower optimizer.learningRate"

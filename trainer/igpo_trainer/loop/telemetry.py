@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from igpo_trainer.loop.ranks import Ranks
-from igpo_trainer.observe.exporter import Exporter
+from igpo_trainer.observe.exporter import Exporter, SkipReason
 from igpo_trainer.observe.journal import Journal
 from igpo_trainer.observe.readings import headline
 from igpo_trainer.observe.records import (
@@ -112,6 +112,11 @@ class Telemetry:
         for view in (self.exporter, self._watcher):
             if view is not None and self.journal is not None:
                 view.resumed(self.journal.records())
+
+    def skipped_update(self, reason: SkipReason) -> None:
+        """Count an optimizer update that was not made."""
+        if self.exporter is not None:
+            self.exporter.skipped_update(reason)
 
     def sample(self, record: SampleRecord) -> None:
         """Write one rollout for people to read."""

@@ -11,6 +11,7 @@ from igpo_trainer.igpo.objective import GroupBatch, Objective, normaliser, objec
 from igpo_trainer.loop.cycle import CycleScorer, ScoredGroup, group_batch
 from igpo_trainer.loop.policy import Policy
 from igpo_trainer.loop.ranks import Ranks
+from igpo_trainer.observe.exporter import SkipReason
 from igpo_trainer.spec.errors import RunError
 from igpo_trainer.spec.igpo import ObjectiveSpec
 
@@ -74,6 +75,8 @@ class Updater:
     groups_per_batch: int
     on_progress: Callable[[], None]
     """Called after every micro-batch; the same number of times on all ranks. May raise to leave the update."""
+    on_skipped: Callable[[SkipReason], None] = lambda _: None
+    """Told why an update changes no weight."""
 
     def update(self, scorer: CycleScorer, scored: Sequence[ScoredGroup], cycle: int) -> UpdateResult:
         """One update over `scored`, the groups of all ranks in the same order everywhere.
@@ -96,6 +99,8 @@ class Updater:
             if share:
                 sums.add(result, batch, float(loss.detach()))
             self.on_progress()
+        if not batches:
+            self.on_skipped("no_signal")
         norm = self.policy.gradient_norm() if batches else 0.0
         self._refuse_non_finite(sums.loss, norm, cycle)
         return UpdateResult(norm, self.policy.step(), sums.merged(self.ranks))
@@ -112,6 +117,7 @@ class Updater:
     def _refuse_non_finite(self, loss: float, norm: float, cycle: int) -> None:
         if self.ranks.any_true(not (math.isfinite(loss) and math.isfinite(norm))):
             self.policy.discard_gradients()
+            self.on_skipped("nonfinite")
             raise RunError(
                 f"step {cycle}: loss {loss} or gradient norm {norm} is not finite; stopped before the optimizer "
                 "update, the last checkpoint is kept. Lower optimizer.learningRate, or raise objective.klCoefficient"

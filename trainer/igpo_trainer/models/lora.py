@@ -12,11 +12,11 @@ from typing import Final
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from peft.tuners.lora import Linear as LoraLinear
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
 from igpo_trainer.models.denoiser import Denoiser
+from igpo_trainer.models.tensor_file import write_tensors
 from igpo_trainer.models.weights import read_json, read_weights
 from igpo_trainer.spec.errors import InvalidRunError
 from igpo_trainer.spec.model import LoraSpec
@@ -100,7 +100,8 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
     finally:
         config.inference_mode = inference
     state = get_peft_model_state_dict(model)
-    save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}, folder / _WEIGHTS)
+    adapter = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    write_tensors(folder / _WEIGHTS, adapter)
 
 
 @torch.no_grad()

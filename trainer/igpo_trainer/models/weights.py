@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from igpo_trainer.models.tensor_file import write_tensors
 from igpo_trainer.spec.errors import InvalidRunError
 
 SHARD_BYTES: Final = 4 * 2**30
@@ -127,7 +127,8 @@ def _shard_path(folder: Path, number: int) -> Path:
 
 def _write_shard(folder: Path, number: int, tensors: dict[str, Tensor]) -> list[str]:
     # A tensor that views a part of a larger storage would drag the rest along.
-    save_file({name: tensor.clone() for name, tensor in tensors.items()}, _shard_path(folder, number), {"format": "pt"})
+    copies = {name: tensor.clone() for name, tensor in tensors.items()}
+    write_tensors(_shard_path(folder, number), copies, {"format": "pt"})
     return list(tensors)
 
 

@@ -35,6 +35,9 @@ from igpo_trainer.observe.records import (
 from igpo_trainer.observe.server import MetricsServer
 from igpo_trainer.spec.contract import CheckpointStatus, TrainerStatus
 
+SkipReason = Literal["nonfinite", "no_signal", "oom"]
+"""Why an optimizer update was not made."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
@@ -187,7 +190,7 @@ class Exporter:
         """Count a checkpoint that could not be published."""
         self._add("igpo_trainer_checkpoint_failures_total", 1, {})
 
-    def skipped_update(self, reason: Literal["nonfinite", "no_signal", "oom"]) -> None:
+    def skipped_update(self, reason: SkipReason) -> None:
         """Count an optimizer update that was not made."""
         self._add("igpo_trainer_skipped_updates_total", 1, {"reason": reason})
 

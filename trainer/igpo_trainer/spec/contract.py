@@ -71,8 +71,10 @@ class TerminationMessage(_Message):
         while len(data := message.model_dump_json().encode()) > TERMINATION_MESSAGE_BYTES:
             if message.last_lines:
                 message = message.model_copy(update={"last_lines": message.last_lines[1:]})
-            else:
+            elif message.reason:
                 message = message.model_copy(update={"reason": message.reason[: len(message.reason) // 2]})
+            else:
+                message = message.model_copy(update={"checkpoint": None})
         return data
 
 

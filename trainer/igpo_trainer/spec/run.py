@@ -57,7 +57,9 @@ class EvaluationSet(SpecModel):
 class EvaluationSpec(SpecModel):
     """When and on what the policy is measured."""
 
-    every_steps: NonNegativeInt = Field(default=24, description="Steps between evaluations; 0: at start and end only.")
+    every_steps: NonNegativeInt = Field(
+        default=24, description="Steps between evaluations; 0: at the end, and for RL at the start, only."
+    )
     select_by: Literal["holdout"] = Field(
         default="holdout", description="The set whose accuracy picks the best checkpoint."
     )
