@@ -29,8 +29,9 @@ class AfterStep(StopSignal):
         self._journal, self._step = journal, step
 
     def requested_anywhere(self, ranks):
-        steps = [json.loads(line)["step"] for line in self._journal.read_text().splitlines()]
-        self.requested |= max(steps) >= self._step
+        if self._journal.exists():
+            steps = [json.loads(line)["step"] for line in self._journal.read_text().splitlines()]
+            self.requested |= max(steps, default=0) >= self._step
         return super().requested_anywhere(ranks)
 
 

@@ -23,7 +23,7 @@ def test_a_run_leaves_everything_a_person_needs(desk):
     }
     summary = json.loads((folder / "summary.json").read_text())
     wide = [r for r in desk.events(folder, "evaluation") if r["samples"] == 4]
-    assert (summary["steps"], summary["seed"], summary["heldout_problems"]) == (2, 0, 8)
+    assert (summary["steps"], summary["seed"], summary["heldout_problems"]) == (2, 4, 8)
     assert (summary["all_wrong_start"], summary["all_wrong_end"]) == (wide[0]["all_wrong"], wide[-1]["all_wrong"])
     assert summary["rescued_groups"] == sum(r["rescue"]["rescued"] for r in desk.events(folder, "step")) > 0
     assert (position.step, position.checkpoint) == (2, "step-00000002")
