@@ -24,9 +24,11 @@ check: $(READY) ## style, types, layers, generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m igpo_trainer.spec.reference /dev/stdout | diff docs/manifest.md -
+	$(BIN)/python -m igpo_trainer.observe.metrics_page | diff docs/metrics.md -
 
 generate: $(READY) ## write the files that are generated from the code
 	$(BIN)/python -m igpo_trainer.spec.reference docs/manifest.md
+	$(BIN)/python -m igpo_trainer.observe.metrics_page > docs/metrics.md
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv

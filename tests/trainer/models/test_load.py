@@ -258,10 +258,13 @@ def test_the_folder_of_another_run_is_read(tiny, llama_folder):
     )
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="flex attention trains where there is a GPU")
-def test_flex_attention_without_a_gpu_is_refused(llada_folder):
-    with pytest.raises(InvalidRunError, match=r"model\.attention Flex cannot train without a GPU"):
-        load_model(spec(llada_folder, attention="Flex"), seed=0)
+def test_flex_attention_is_taken_with_a_gpu_and_refused_without(llada_folder):
+    flex = spec(llada_folder, attention="Flex")
+    if torch.cuda.is_available():
+        assert load_model(flex, seed=0).lm.config._attn_implementation == "flex_attention"
+    else:
+        with pytest.raises(InvalidRunError, match=r"model\.attention Flex cannot train without a GPU"):
+            load_model(flex, seed=0)
 
 
 def test_a_causal_model_wants_adapt_to_be_set(tiny, tmp_path):
