@@ -44,7 +44,6 @@ ITEMS: Final = ("apples", "coins", "books", "pens", "cards", "shells", "stamps",
 VERBS: Final = {"+": ("buys", "finds", "gets", "wins"), "-": ("loses", "eats", "sells", "drops")}
 MULTIPLIERS: Final = {2: "doubles", 3: "triples"}
 FILLERS: Final = ("rests now", "waits here", "smiles again", "walks home")
-WORDS_OF_VERBOSE: Final = ("so", "now", "has")
 
 _SIGN_OF_VERB: Final = {verb: sign for sign, verbs in VERBS.items() for verb in verbs} | dict.fromkeys(
     MULTIPLIERS.values(), "*"

@@ -16,10 +16,9 @@ from igpo_trainer.loop.evaluation import evaluate
 from igpo_trainer.loop.policy import Policy
 from igpo_trainer.loop.ranks import Ranks
 from igpo_trainer.loop.rollouts import RolloutWorker
-from igpo_trainer.loop.setup import judge_of
+from igpo_trainer.loop.setup import finished_model, judge_of
 from igpo_trainer.models.load import load_model
 from igpo_trainer.observe.records import EvaluationRecord
-from igpo_trainer.spec.contract import BEST_DIR, FINAL_DIR
 from igpo_trainer.spec.document import Document
 from igpo_trainer.spec.errors import InvalidRunError
 from igpo_trainer.spec.model import ModelSpec
@@ -86,7 +85,6 @@ def _share(value: float | None) -> str:
 
 
 def _result_folder(run_dir: Path) -> Path:
-    for name in (BEST_DIR, FINAL_DIR):
-        if (run_dir / name / "config.json").is_file():
-            return run_dir / name
+    if (folder := finished_model(run_dir, "Best")) is not None:
+        return folder
     raise InvalidRunError(f"{run_dir}: no finished model; run the manifest first, or name a folder with --model")

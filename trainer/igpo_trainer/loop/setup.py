@@ -4,6 +4,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from accelerate.accelerator import Accelerator
@@ -60,6 +61,12 @@ class RunPlace:
         return self.root / kind / name
 
 
+def finished_model(run_dir: Path, checkpoint: Literal["Best", "Final"]) -> Path | None:
+    """The model folder of a finished run; Best is the final one unless an earlier checkpoint scored higher."""
+    names = (BEST_DIR, FINAL_DIR) if checkpoint == "Best" else (FINAL_DIR,)
+    return next((run_dir / name for name in names if (run_dir / name / "config.json").is_file()), None)
+
+
 def source_folder(document: Document, place: RunPlace) -> Path | None:
     """The model folder that `model.from` stands for; None when the run does not start from another.
 
@@ -69,9 +76,8 @@ def source_folder(document: Document, place: RunPlace) -> Path | None:
     if origin is None:
         return None
     run_dir = (place.from_root or place.root) / origin.kind / origin.name
-    for name in (BEST_DIR, FINAL_DIR) if origin.checkpoint == "Best" else (FINAL_DIR,):
-        if (run_dir / name / "config.json").is_file():
-            return run_dir / name
+    if (folder := finished_model(run_dir, origin.checkpoint)) is not None:
+        return folder
     raise InvalidRunError(
         f"{document.place('spec', 'model', 'from')}: {origin.kind}/{origin.name} has no finished model in {run_dir}; "
         "run it first, or put it into the same manifest"

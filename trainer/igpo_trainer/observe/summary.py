@@ -9,8 +9,7 @@ from pydantic import Field
 from igpo_trainer.observe.journal import read_metrics
 from igpo_trainer.observe.records import EvaluationRecord, JournalRecord, Record, SftStepRecord, StartRecord, StepRecord
 from igpo_trainer.spec.contract import SUMMARY_FILE
-
-HOLDOUT = "holdout"
+from igpo_trainer.spec.run import HOLDOUT
 
 
 class Summary(Record):

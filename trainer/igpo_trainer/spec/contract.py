@@ -9,7 +9,6 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-API_GROUP: Final = "igpo.dev"
 API_VERSION: Final = "igpo.dev/v1alpha1"
 
 LONGEST_NAME_SUFFIX: Final = "-lasft-a999-9999"
@@ -34,7 +33,6 @@ EXIT_FILE_VARIABLE: Final = "IGPO_EXIT_DIR"
 CHECKPOINTS_DIR: Final = "checkpoints"
 FINAL_DIR: Final = "final"
 BEST_DIR: Final = "best"
-REWRITTEN_DIR: Final = "rewritten"
 METRICS_FILE: Final = "metrics.jsonl"
 SAMPLES_FILE: Final = "samples.jsonl"
 SUMMARY_FILE: Final = "summary.json"
