@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 API_VERSION: Final = "igpo.dev/v1alpha1"
 
-LONGEST_NAME_SUFFIX: Final = "-lasft-a999-9999"
+MAX_ATTEMPT: Final = 999
+"""Attempts of one run at most; the number is part of every pod's name."""
+LONGEST_NAME_SUFFIX: Final = f"-lasft-a{MAX_ATTEMPT}-9999"
 """What the operator appends to a run's name at most: kind, attempt, pod index."""
 MAX_NAME_LENGTH: Final = 63 - len(LONGEST_NAME_SUFFIX)
 """Longest metadata.name of a run, in characters, so that every generated name is a DNS label."""

@@ -1,0 +1,1 @@
+"""The igpo operator: reconciles IGPOTraining and LengthAlignedSFT into gangs of torchrun pods."""

@@ -1,0 +1,1 @@
+"""Doing it: the Kubernetes client, the work queue, scrapes, leases, metrics."""

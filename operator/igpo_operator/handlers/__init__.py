@@ -1,0 +1,1 @@
+"""kopf's handlers: they fill the cache and wake the queue, nothing else."""

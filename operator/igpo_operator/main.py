@@ -1,0 +1,1 @@
+"""The operator's process: wiring, ordered start and stop."""

@@ -1,0 +1,1 @@
+"""Kubernetes objects as plain dicts, from a run and its attempt. Pure functions."""
