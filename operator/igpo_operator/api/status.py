@@ -164,7 +164,7 @@ class RunStatus(StatusModel):
     message: str | None = Field(default=None, max_length=2048, description="One sentence: what happens, what to do.")
     conditions: list[Condition] = Field(default_factory=list, max_length=16)
     attempt: AttemptStatus | None = None
-    attempts: list[AttemptRecord] = Field(default_factory=list, max_length=10, description="The last ones, oldest first.")
+    attempts: list[AttemptRecord] = Field(default_factory=list, max_length=10, description="Past ones, oldest first.")
     restarts: RestartCounts = Field(default_factory=RestartCounts)
     budget: Budget = Field(default_factory=Budget)
     progress: ProgressStatus | None = None
