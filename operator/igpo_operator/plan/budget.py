@@ -61,7 +61,7 @@ def judge(ended: Ended, budget: Budget, *, backoff_limit: int, facts: Facts, uid
     else:
         verdict = _disrupted(budget, ended, facts, uid, now)
     if verdict.failure is None and ended.number >= MAX_ATTEMPT:
-        text = f"attempt {ended.number} was the last: {ended.ending.message}; find out what ends them, then start a new run"
+        text = f"attempt {ended.number} was the last: {ended.ending.message}; remove the cause, then start a new run"
         return Verdict(verdict.budget, Failure(Reason.TOO_MANY_DISRUPTIONS, text))
     return verdict
 
@@ -75,9 +75,7 @@ def _renewed(budget: Budget, ended: Ended) -> Budget:
     return budget.model_copy(update=changes)
 
 
-def _charged(
-    budget: Budget, ended: Ended, backoff_limit: int, facts: Facts, uid: str, now: datetime
-) -> Verdict:
+def _charged(budget: Budget, ended: Ended, backoff_limit: int, facts: Facts, uid: str, now: datetime) -> Verdict:
     ending = ended.ending
     step = ending.step if ending.reason_class is EndClass.APPLICATION else None
     after = budget.model_copy(update={"charged": budget.charged + 1, "failed_step": step})

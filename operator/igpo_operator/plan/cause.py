@@ -86,9 +86,7 @@ def _of_pod(pod: Pod, now: datetime) -> Iterator[Incident]:
 def _disrupted(pod: Pod, disruption: Disruption) -> Incident:
     end_class = disruption_class(disruption.reason)
     text = f": {disruption.message}" if disruption.message else ""
-    return Incident(
-        disruption.at, 4, pod.rank, end_class, f"pod {pod.name} was disrupted ({disruption.reason}){text}"
-    )
+    return Incident(disruption.at, 4, pod.rank, end_class, f"pod {pod.name} was disrupted ({disruption.reason}){text}")
 
 
 def disruption_class(reason: str) -> EndClass:

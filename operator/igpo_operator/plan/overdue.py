@@ -38,7 +38,9 @@ def overdue(observed: Observed, pods: tuple[Pod, ...], force_after: int | None, 
         due = pod.gone_by + OVERDUE
         if limit is not None and now >= limit:
             forced.append(DeletePod(pod.name, pod.uid, grace_seconds=0))
-            words.append(f"pod {pod.name} on node {pod.node} did not stop and is removed by force after {force_after} s")
+            words.append(
+                f"pod {pod.name} on node {pod.node} did not stop and is removed by force after {force_after} s"
+            )
         elif now < due:
             moments.append(due)
         elif observed.node_ready.get(pod.node or "") is False:

@@ -77,9 +77,7 @@ def completed(status: RunStatus, step: int | None) -> RunStatus:
         }
     )
     checkpoint = status.checkpoint
-    return status.model_copy(
-        update={"progress": progress, "best_checkpoint": status.best_checkpoint or checkpoint}
-    )
+    return status.model_copy(update={"progress": progress, "best_checkpoint": status.best_checkpoint or checkpoint})
 
 
 def decimals(metrics: Mapping[str, float]) -> dict[str, str]:
