@@ -30,7 +30,7 @@ class Storage(SpecModel):
     )
     claim_name: ObjectName | None = Field(
         default=None,
-        description="An existing claim to use instead of a new one. Several runs may share it: each has its own folder.",
+        description="An existing claim instead of a new one. Several runs may share it: each has its own folder.",
     )
     retain_policy: Literal["Retain", "Delete"] = Field(
         default="Retain",
