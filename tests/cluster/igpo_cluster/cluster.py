@@ -12,6 +12,7 @@ from igpo_cluster import programs
 from igpo_cluster.audit import AuditLog
 from igpo_cluster.certificates import Authority
 from igpo_cluster.errors import ClusterError
+from igpo_cluster.processes import log_of
 from igpo_cluster.progress import timed
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Cluster:
 
     def log(self, program: str) -> Path:
         """The log of one of the cluster's processes."""
-        return self.folder / "logs" / f"{program}.log"
+        return log_of(self.folder, program)
 
     def user(self, user: str, groups: Sequence[str] = ()) -> Path:
         """A kubeconfig of `user` in `groups`, to try RBAC. Requests of the group igpo.dev/audited are all logged."""

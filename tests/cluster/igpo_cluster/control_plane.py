@@ -2,7 +2,6 @@
 
 import json
 import ssl
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from igpo_cluster import audit, kwok, processes, programs, workspace
 from igpo_cluster.certificates import Authority
 from igpo_cluster.cluster import Cluster
 from igpo_cluster.ports import free_ports
+from igpo_cluster.processes import Process
 from igpo_cluster.progress import timed
 from igpo_cluster.waiting import until
 from igpo_cluster.workspace import Workspace
@@ -88,7 +88,7 @@ def start(space: Workspace, options: Options) -> Cluster:
         server = f"https://{options.address}:{port}"
         authority.kubeconfig(cluster.kubeconfig, server, "admin", ["system:masters"])
         apiserver = _start_apiserver(space.folder, authority, etcd_port, port, options)
-        _wait_ready(server, authority, {"etcd": etcd, "kube-apiserver": apiserver}, space.folder)
+        _wait_ready(server, authority, etcd, apiserver)
         _start_controllers(space.folder, authority, server, options)
         until(lambda: _has_default_account(cluster), "the controller-manager's first service account")
     if options.kwok:
@@ -96,7 +96,7 @@ def start(space: Workspace, options: Options) -> Cluster:
     return cluster
 
 
-def _start_etcd(folder: Path, port: int, peer_port: int, options: Options) -> subprocess.Popen[bytes]:
+def _start_etcd(folder: Path, port: int, peer_port: int, options: Options) -> Process:
     url, peer_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer_port}"
     command: list[str | Path] = [
         programs.locate("etcd"),
@@ -113,9 +113,7 @@ def _start_etcd(folder: Path, port: int, peer_port: int, options: Options) -> su
     return processes.start("etcd", command, folder)
 
 
-def _start_apiserver(
-    folder: Path, authority: Authority, etcd_port: int, port: int, options: Options
-) -> subprocess.Popen[bytes]:
+def _start_apiserver(folder: Path, authority: Authority, etcd_port: int, port: int, options: Options) -> Process:
     policy = folder / "audit-policy.json"
     policy.write_text(json.dumps(audit.POLICY))
     first_service = options.services.rpartition(".")[0] + ".1"
@@ -176,19 +174,19 @@ def _start_controllers(folder: Path, authority: Authority, server: str, options:
         processes.start(program, [*command, *options.arguments.get(program, ())], folder)
 
 
-def _wait_ready(server: str, authority: Authority, parts: Mapping[str, subprocess.Popen[bytes]], folder: Path) -> None:
+def _wait_ready(server: str, authority: Authority, *parts: Process) -> None:
     context = ssl.create_default_context(cafile=str(authority.pair.certificate))
 
     def ready() -> bool:
-        for name, process in parts.items():
-            processes.require_alive(process, name, folder)
+        for process in parts:
+            process.require_alive()
         try:
             with urllib.request.urlopen(f"{server}/readyz", context=context, timeout=5) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
 
-    until(ready, f"{server}/readyz; see {folder / 'logs'}", within=120)
+    until(ready, f"{server}/readyz; see {parts[-1].folder / 'logs'}", within=120)
 
 
 def _has_default_account(cluster: Cluster) -> bool:

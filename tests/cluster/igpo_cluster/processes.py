@@ -6,8 +6,8 @@ after the ids wrapped around. The mark is inherited by everything the cluster st
 
 import os
 import signal
-import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from igpo_cluster.errors import ClusterError
@@ -16,52 +16,69 @@ from igpo_cluster.waiting import until
 MARK = "IGPO_CLUSTER_FOLDER"
 PROC = Path("/proc")
 
-_children: list[tuple[Path, subprocess.Popen[bytes]]] = []
-"""What this harness started: a parent has to collect its ended children, or they stay zombies."""
+_started: list["Process"] = []
+"""A parent has to collect its ended children, or they stay zombies."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that this harness started and may leave running: the cluster outlives its harness if asked to."""
+
+    name: str
+    pid: int
+    folder: Path
+
+    def require_alive(self) -> None:
+        """Raise if the process has ended, with the end of its log.
+
+        Raises:
+            ClusterError: it has ended.
+        """
+        try:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            pid, status = self.pid, 0
+        if pid:
+            log_path = log_of(self.folder, self.name)
+            tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-15:])
+            code = os.waitstatus_to_exitcode(status)
+            raise ClusterError(f"{self.name} ended with {code}; the end of {log_path}:\n{tail}")
+
+    def stop(self, patience: float = 10.0) -> None:
+        """SIGTERM, then after `patience` seconds SIGKILL; returns when the process is gone."""
+        _signal([self.pid], signal.SIGTERM)
+        try:
+            until(lambda: started_at(self.pid) is None, f"the end of {self.name}", within=patience)
+        except ClusterError:
+            _signal([self.pid], signal.SIGKILL)
+            until(lambda: started_at(self.pid) is None, f"the end of killed {self.name}")
+        _collect(self.pid)
 
 
 def start(
     name: str, command: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None
-) -> subprocess.Popen[bytes]:
-    """Start `command` as a process of the cluster in `folder`; its output goes to `logs/<name>.log`."""
+) -> Process:
+    """Start `command` as a process of the cluster in `folder`; its output goes to `logs/<name>.log`.
+
+    A session of its own keeps Ctrl-C from it: the harness gets that and stops its processes in order.
+    """
     env = {**os.environ, **(environment or {}), MARK: str(folder)}
-    log_path = folder / "logs" / f"{name}.log"
+    log_path = log_of(folder, name)
     log_path.parent.mkdir(exist_ok=True)
-    with log_path.open("ab") as log:
-        process = subprocess.Popen(
-            [str(word) for word in command],
-            cwd=folder,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # Ctrl-C reaches the harness, which then stops these in order
-        )
-    _children.append((folder, process))
+    words = [str(word) for word in command]
+    files = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log_path), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    process = Process(name, os.posix_spawnp(words[0], words, env, file_actions=files, setsid=True), folder)
+    _started.append(process)
     return process
 
 
-def require_alive(process: subprocess.Popen[bytes], name: str, folder: Path) -> None:
-    """Raise if `process` has ended, with the end of its log.
-
-    Raises:
-        ClusterError: it has ended.
-    """
-    if process.poll() is not None:
-        log_path = folder / "logs" / f"{name}.log"
-        tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-15:])
-        raise ClusterError(f"{name} ended with {process.returncode}; the end of {log_path}:\n{tail}")
-
-
-def stop(process: subprocess.Popen[bytes], patience: float = 10.0) -> None:
-    """End one process that this harness started: SIGTERM, then after `patience` seconds SIGKILL."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(patience)
-        except subprocess.TimeoutExpired:
-            process.kill()
-    process.wait()
+def log_of(folder: Path, name: str) -> Path:
+    """Where the process `name` of the cluster in `folder` writes."""
+    return folder / "logs" / f"{name}.log"
 
 
 def marked(folder: Path) -> list[int]:
@@ -93,10 +110,9 @@ def stop_marked(folder: Path, patience: float = 2.0) -> None:
     except ClusterError:
         _signal(marked(folder), signal.SIGKILL)
         until(lambda: not marked(folder), f"the end of killed processes {marked(folder)}")
-    for child_folder, process in _children.copy():
-        if child_folder == folder:
-            process.wait()
-            _children.remove((folder, process))
+    for process in _started:
+        if process.folder == folder:
+            _collect(process.pid)
 
 
 def started_at(pid: int) -> int | None:
@@ -114,3 +130,10 @@ def _signal(pids: list[int], number: signal.Signals) -> None:
             os.kill(pid, number)
         except ProcessLookupError:
             continue
+
+
+def _collect(pid: int) -> None:
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        return
