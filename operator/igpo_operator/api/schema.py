@@ -90,7 +90,7 @@ class _Converter:
             return self._value(self._enums[name], models)
         if "anyOf" in given:
             return self._union([branch for branch in given["anyOf"] if branch.get("type") != "null"], models)
-        schema = {key: given[key] for key in _KEPT if key in given}
+        schema: JSONSchema = {key: given[key] for key in _KEPT if key in given}
         if "const" in given:
             schema["enum"] = [given["const"]]
         if self._status and "enum" in schema:
@@ -128,7 +128,7 @@ class _Converter:
 
     def _map(self, schema: JSONSchema, given: JSONSchema, models: dict[str, type[BaseModel]]) -> JSONSchema:
         patterns = given.get("patternProperties", {})
-        values = next(iter(patterns.values()), given.get("additionalProperties"))
+        values = next(iter(patterns.values())) if patterns else given["additionalProperties"]
         schema["additionalProperties"] = self._value(values, models)
         if self._status:
             return schema
