@@ -16,9 +16,11 @@ VARIABLE_NAME: Final = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
 VARIABLE_PREFIX: Final = r"^([-._a-zA-Z][-._a-zA-Z0-9]*)?$"
 CONFIG_KEY: Final = r"^[-._a-zA-Z0-9]+$"
 QUANTITY: Final = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$"
-MOUNT_PATH: Final = r"^(/[^/:]+)+$"
-RELATIVE_PATH: Final = r"^[^/:]+(/[^/:]+)*$"
-FOLDER: Final = r"^[-_.A-Za-z0-9]+(/[-_.A-Za-z0-9]+)*$"
+# One part of a path, other than . and .. : those would lead out of the folder.
+_PART: Final = r"([^/:.][^/:]*|\.[^/:.][^/:]*|\.\.[^/:]+)"
+MOUNT_PATH: Final = rf"^(/{_PART})+$"
+ABSOLUTE_PATH: Final = r"^/"
+RELATIVE_PATH: Final = rf"^{_PART}(/{_PART})*$"
 IMAGE: Final = r"^([A-Za-z0-9][-_.:/@A-Za-z0-9]*)?$"
 OPTIONAL_LABEL: Final = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"
 OPTIONAL_SUBDOMAIN: Final = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$"
@@ -28,16 +30,16 @@ _SUBDOMAIN_REMEDY: Final = "use lower-case letters, digits, - and ., with a lett
 REMEDIES: Final = {
     DNS_LABEL: f"is not a DNS label; {_LABEL_REMEDY}",
     DNS_SUBDOMAIN: f"is not the name of an object; {_SUBDOMAIN_REMEDY}",
-    QUALIFIED_NAME: "is not a key such as name or example.com/name; use letters, digits, -, _ and ., "
+    QUALIFIED_NAME: "is not of the form name or example.com/name; use letters, digits, -, _ and ., "
     "at most 63 after the slash",
     LABEL_VALUE: "is not a label's value; use at most 63 letters, digits, -, _ and .",
     VARIABLE_NAME: "is not a variable's name; use letters, digits, -, _ and ., and no digit first",
     VARIABLE_PREFIX: "is not a prefix of variables; use letters, digits, -, _ and ., and no digit first",
     CONFIG_KEY: "is not a key of a Secret or ConfigMap; use letters, digits, -, _ and .",
     QUANTITY: "is not an amount; write a number with an optional unit, such as 500m, 4 or 200Gi",
-    MOUNT_PATH: "is not an absolute path; start with /, without colons, doubled or trailing slashes",
-    RELATIVE_PATH: "is not a relative path; write it without colons and without leading, doubled or trailing slashes",
-    FOLDER: "is not a relative path; use letters, digits, -, _ and ., parts separated by single slashes",
+    MOUNT_PATH: "is not an absolute path; start with /, without colons, doubled or trailing slashes, . and ..",
+    ABSOLUTE_PATH: "is not an absolute path; start with /",
+    RELATIVE_PATH: "is not a relative path; write it without colons, leading, doubled or trailing slashes, . and ..",
     IMAGE: "is not an image reference; write registry/name:tag or registry/name@sha256:digest",
     OPTIONAL_LABEL: f"is not a DNS label; {_LABEL_REMEDY}, or leave it empty",
     OPTIONAL_SUBDOMAIN: f"is not the name of an object; {_SUBDOMAIN_REMEDY}, or leave it empty",
@@ -52,8 +54,8 @@ QualifiedName = Annotated[str, Field(min_length=1, max_length=317, pattern=QUALI
 LabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)]
 VariableName = Annotated[str, Field(min_length=1, max_length=256, pattern=VARIABLE_NAME)]
 ConfigKey = Annotated[str, Field(min_length=1, max_length=253, pattern=CONFIG_KEY)]
-MountPath = Annotated[str, Field(min_length=2, max_length=1024, pattern=MOUNT_PATH)]
-RelativePath = Annotated[str, Field(min_length=1, max_length=1024, pattern=RELATIVE_PATH)]
+MountPath = Annotated[str, Field(min_length=2, max_length=512, pattern=MOUNT_PATH)]
+RelativePath = Annotated[str, Field(min_length=1, max_length=256, pattern=RELATIVE_PATH)]
 
 LARGEST_WHOLE: Final = 2**53 - 1
 """Largest whole number that every JSON reader keeps."""

@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from igpo_operator.api.formats import FOLDER, OPTIONAL_SUBDOMAIN, ObjectName, Quantity
+from igpo_operator.api.formats import OPTIONAL_SUBDOMAIN, ObjectName, Quantity, RelativePath
 from igpo_trainer.spec.base import SpecModel
 
 DEFAULT_SIZE: Final = "20Gi"
@@ -30,14 +30,14 @@ class Storage(SpecModel):
     )
     claim_name: ObjectName | None = Field(
         default=None,
-        description="An existing claim to use instead of a new one. Several runs may share it: each has its own folder.",
+        description="An existing claim instead of a new one. Several runs may share it: each has its own folder.",
     )
     retain_policy: Literal["Retain", "Delete"] = Field(
         default="Retain",
         description="What happens to the claim when the run is deleted. Retain: the model stays. "
         "Delete: the claim goes with the run.",
     )
-    sub_path: Annotated[str, Field(min_length=1, max_length=256, pattern=FOLDER)] | None = Field(
+    sub_path: RelativePath | None = Field(
         default=None,
         description="Folder of the volume below which the run's own folder kind/name lies. Absent: the volume's root.",
     )
@@ -58,12 +58,6 @@ class Storage(SpecModel):
     def _has_room(self) -> Self:
         if self.size is not None and not str(self.size).lstrip("0.")[:1].isdigit():
             raise ValueError(f"size {self.size} is no room at all; set an amount such as 200Gi")
-        return self
-
-    @model_validator(mode="after")
-    def _stays_on_the_volume(self) -> Self:
-        if {".", ".."} & set((self.sub_path or "").split("/")):
-            raise ValueError(f"subPath {self.sub_path} has . or .. as a part; write the path without them")
         return self
 
     @property

@@ -9,7 +9,16 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from igpo_operator.api.environment import FieldRef, ResourceFieldRef
-from igpo_operator.api.formats import ConfigKey, DnsLabel, FileMode, MountPath, ObjectName, Quantity, RelativePath
+from igpo_operator.api.formats import (
+    ABSOLUTE_PATH,
+    ConfigKey,
+    DnsLabel,
+    FileMode,
+    MountPath,
+    ObjectName,
+    Quantity,
+    RelativePath,
+)
 from igpo_trainer.spec.base import SpecModel
 from igpo_trainer.spec.contract import RESERVED_MOUNT_PATHS, RESERVED_VOLUME_PREFIX
 
@@ -21,13 +30,8 @@ class KeyToPath(SpecModel):
     path: RelativePath = Field(description="Relative path of the file.")
     mode: FileMode | None = Field(default=None, description="Permission bits, a number such as 0o440.")
 
-    @model_validator(mode="after")
-    def _stays_below(self) -> Self:
-        _stays_below("path", self.path)
-        return self
 
-
-Items = Annotated[tuple[KeyToPath, ...], Field(max_length=64)]
+Items = Annotated[tuple[KeyToPath, ...], Field(max_length=32)]
 
 
 class ConfigMapVolume(SpecModel):
@@ -78,7 +82,9 @@ class NfsVolume(SpecModel):
     """A folder of an NFS server."""
 
     server: str = Field(min_length=1, max_length=253, description="Host name or address of the server.")
-    path: str = Field(min_length=1, max_length=1024, pattern="^/", description="Absolute path that it exports.")
+    path: str = Field(
+        min_length=1, max_length=1024, pattern=ABSOLUTE_PATH, description="Absolute path that it exports."
+    )
     read_only: bool | None = Field(default=None, description="True: mounted read-only.")
 
 
@@ -120,11 +126,6 @@ class ServiceAccountToken(SpecModel):
         default=None, ge=600, le=2**32, description="Lifetime of the token, in seconds; it is renewed."
     )
 
-    @model_validator(mode="after")
-    def _stays_below(self) -> Self:
-        _stays_below("path", self.path)
-        return self
-
 
 class DownwardFile(SpecModel):
     """A file with a field of the pod: exactly one of fieldRef and resourceFieldRef."""
@@ -136,7 +137,6 @@ class DownwardFile(SpecModel):
 
     @model_validator(mode="after")
     def _one_field(self) -> Self:
-        _stays_below("path", self.path)
         if (self.field_ref is None) == (self.resource_field_ref is None):
             raise ValueError("exactly one of fieldRef and resourceFieldRef must be set; keep one")
         return self
@@ -145,7 +145,7 @@ class DownwardFile(SpecModel):
 class DownwardApi(SpecModel):
     """Files with fields of the pod."""
 
-    items: tuple[DownwardFile, ...] | None = Field(default=None, max_length=32, description="The files.")
+    items: tuple[DownwardFile, ...] | None = Field(default=None, max_length=16, description="The files.")
 
 
 class ProjectedSource(SpecModel):
@@ -173,7 +173,7 @@ class ProjectedSource(SpecModel):
 class ProjectedVolume(SpecModel):
     """Several sources in one folder."""
 
-    sources: tuple[ProjectedSource, ...] = Field(min_length=1, max_length=16, description="The sources.")
+    sources: tuple[ProjectedSource, ...] = Field(min_length=1, max_length=8, description="The sources.")
     default_mode: FileMode | None = Field(default=None, description="Permission bits of the files, a number.")
 
 
@@ -222,16 +222,9 @@ class VolumeMount(SpecModel):
 
     @model_validator(mode="after")
     def _free_path(self) -> Self:
-        _stays_below("mountPath", self.mount_path)
-        _stays_below("subPath", self.sub_path or "")
         if any(f"{self.mount_path}/".startswith(f"{path}/") for path in RESERVED_MOUNT_PATHS):
             raise ValueError(
                 f"mountPath {self.mount_path} lies in {', '.join(RESERVED_MOUNT_PATHS)}, the operator's own; "
                 "choose another"
             )
         return self
-
-
-def _stays_below(name: str, path: str) -> None:
-    if {".", ".."} & set(path.split("/")):
-        raise ValueError(f"{name} {path} has . or .. as a part; write the path without them")

@@ -61,7 +61,7 @@ class Workers(WorkersSpec):
         default=None, max_length=16, description="Secrets and ConfigMaps whose keys become variables."
     )
     volumes: tuple[Volume, ...] | None = Field(
-        default=None, max_length=32, description="Volumes beside those that the operator mounts."
+        default=None, max_length=16, description="Volumes beside those that the operator mounts."
     )
     volume_mounts: tuple[VolumeMount, ...] | None = Field(
         default=None, max_length=32, description="Where those volumes appear in the trainer container."

@@ -25,11 +25,14 @@ FROM_VOLUME_PATH: Final = Path("/var/lib/igpo-from")
 TERMINATION_LOG_PATH: Final = Path("/dev/termination-log")
 TERMINATION_MESSAGE_BYTES: Final = 4096
 
+RENDEZVOUS_PORT: Final = 29500
+"""Where the pod of node rank 0 listens for the others."""
 METRICS_PORT: Final = 9400
 METRICS_LINGER_SECONDS: Final = 60.0
 
 RUN_ID_VARIABLE: Final = "IGPO_RUN_ID"
 ATTEMPT_VARIABLE: Final = "IGPO_ATTEMPT"
+GRACE_VARIABLE: Final = "IGPO_GRACE_SECONDS"
 EXIT_FILE_VARIABLE: Final = "IGPO_EXIT_DIR"
 
 RESERVED_VARIABLES: Final = frozenset(
