@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from igpo_operator.api.kinds import KINDS
 from igpo_operator.apply.clock import Clock
-from igpo_operator.apply.view import RunKey, Unreadable, owner_of, pod_of, run_of
+from igpo_operator.apply.view import RunKey, UnreadableError, owner_of, pod_of, run_of
 from igpo_operator.plan.observed import Pod, Run
 
 logger = logging.getLogger(__name__)
@@ -92,8 +92,8 @@ class Cache:
             return key
         try:
             run = run_of(body)
-        except Unreadable as problem:
-            logger.error("%s; the run is left alone until an operator of the right version reads it", problem)
+        except UnreadableError as problem:
+            logger.warning("%s; the run is left alone until an operator of the right version reads it", problem)
             self._unreadable[metadata["uid"]] = key
             self._forget_run(key)
             return key
@@ -117,8 +117,8 @@ class Cache:
             return owner[0]
         try:
             pod = pod_of(body)
-        except Unreadable as problem:
-            logger.error("%s; the pod is left alone", problem)
+        except UnreadableError as problem:
+            logger.warning("%s; the pod is left alone", problem)
             return None
         if held is not None:
             self._pods_of[held.owner].pop(held.pod.name, None)
@@ -146,7 +146,7 @@ class Cache:
                 del self._pods_of[held.owner]
 
     def remove_vanished(self, namespace: str | None, kind: str, seen: Iterable[str], version: str) -> list[RunKey]:
-        """Forget what a full listing of a kind (Pod, IGPOTraining, …) at a version no longer holds; keys that changed."""
+        """Forget what a full listing of a kind (Pod, IGPOTraining, …) at a version no longer holds; keys that lost it."""
         present, at, changed = set(seen), int(version), []
         if kind == "Pod":
             for owned in self.pods():
@@ -165,7 +165,7 @@ class Cache:
         self.last_event[plural] = self._clock.now()
 
     def oldest_unconfirmed_seconds(self) -> float:
-        """How long the watches have failed to deliver a version that is known from elsewhere: large when one is dead."""
+        """How long the watches have failed to deliver a version known from elsewhere: large when one is dead."""
         oldest = min((since for _, since in self._unconfirmed.values()), default=None)
         return 0.0 if oldest is None else (self._clock.now() - oldest).total_seconds()
 
@@ -208,5 +208,6 @@ def source_of(run: Run) -> RunKey | None:
     """Key of the run that `model.from` names."""
     origin = (run.spec.get("model") or {}).get("from") or {}
     kind, name = origin.get("kind"), origin.get("name")
-    known = any(kind == known.kind for known in KINDS)
-    return (kind, run.namespace, name) if known and isinstance(name, str) else None
+    if not isinstance(name, str) or kind not in {known.kind for known in KINDS}:
+        return None
+    return str(kind), run.namespace, name

@@ -1,12 +1,12 @@
 """What may go wrong between the operator and the API server.
 
-    ApiError                  the server answered with an error, or did not answer
-    ├── NotFound              404
-    ├── Conflict              409: stale resourceVersion, failed UID precondition
-    │   └── AlreadyExists     409 at create
-    ├── Refused               400, 403, 413, 422: quota, admission policy, schema, missing rights; trying again is no use
-    └── Unavailable           429, 5xx, no connection, time-out: tried several times already
-    NotOurs                   the name is held by an object of another owner
+ApiError                  the server answered with an error, or did not answer
+├── NotFoundError              404
+├── ConflictError              409: stale resourceVersion, failed UID precondition
+│   └── AlreadyExistsError     409 at create
+├── RefusedError               400, 403, 413, 422: quota, admission policy, schema, missing rights; trying again is no use
+└── UnavailableError           429, 5xx, no connection, time-out: tried several times already
+NotOursError                   the name is held by an object of another owner
 """
 
 from typing import Final
@@ -25,39 +25,39 @@ class ApiError(Exception):
         self.reason = reason
 
 
-class NotFound(ApiError):
+class NotFoundError(ApiError):
     """404: the object, its kind or its namespace does not exist."""
 
 
-class Conflict(ApiError):
+class ConflictError(ApiError):
     """409: what was read is no longer what is stored."""
 
 
-class AlreadyExists(Conflict):
+class AlreadyExistsError(ConflictError):
     """409 at create: the name is taken, by us or by another."""
 
 
-class Refused(ApiError):
+class RefusedError(ApiError):
     """The server will not do this, however often it is asked."""
 
 
-class Unavailable(ApiError):
+class UnavailableError(ApiError):
     """The server could not do this just now."""
 
 
-class NotOurs(Exception):
+class NotOursError(Exception):
     """A child's name is held by an object that belongs to somebody else."""
 
 
 def error_of(request: str, code: int, message: str, reason: str) -> ApiError:
     """Choose the exception for an answer of the server."""
     if code == 404:
-        return NotFound(request, code, message, reason)
+        return NotFoundError(request, code, message, reason)
     if code == 409:
-        kind = AlreadyExists if reason == "AlreadyExists" else Conflict
+        kind = AlreadyExistsError if reason == "AlreadyExistsError" else ConflictError
         return kind(request, code, message, reason)
     if code in REFUSALS:
-        return Refused(request, code, message, reason)
+        return RefusedError(request, code, message, reason)
     if code in TRANSIENT:
-        return Unavailable(request, code, message, reason)
+        return UnavailableError(request, code, message, reason)
     return ApiError(request, code, message, reason)

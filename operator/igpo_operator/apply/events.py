@@ -4,7 +4,7 @@ import hashlib
 from typing import Any, Final
 
 from igpo_operator.apply.clock import Clock
-from igpo_operator.apply.errors import AlreadyExists, ApiError
+from igpo_operator.apply.errors import AlreadyExistsError, ApiError
 from igpo_operator.apply.kube import Kube
 from igpo_operator.apply.resources import EVENTS, runs_of
 from igpo_operator.plan.actions import Event
@@ -27,7 +27,7 @@ class EventPoster:
         """Post an event about the transition away from this version of the run; the error if that failed."""
         try:
             await self._kube.create(event_manifest(run, event, self._clock, self._identity))
-        except AlreadyExists:
+        except AlreadyExistsError:
             return None
         except ApiError as error:
             return error

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from igpo_operator.apply.cache import Cache, Source
-from igpo_operator.apply.errors import AlreadyExists, Conflict, NotFound, NotOurs
+from igpo_operator.apply.errors import AlreadyExistsError, ConflictError, NotFoundError, NotOursError
 from igpo_operator.apply.kube import Body, Kube
 from igpo_operator.apply.resources import CLAIMS, PODS, child_resource, resource_of
 from igpo_operator.apply.view import owner_of
@@ -26,7 +26,7 @@ class Executor:
     async def run(self, namespace: str, owner_uid: str | None, actions: Sequence[Action]) -> None:
         """Carry out actions for a run (None: for pods whose run is gone).
 
-        Refused or NotOurs ends it: the rest of the plan assumed that this would work.
+        RefusedError or NotOursError ends it: the rest of the plan assumed that this would work.
         """
         for action in actions:
             match action:
@@ -46,7 +46,7 @@ class Executor:
         place = resource.kind, metadata["namespace"], metadata["name"]
         try:
             live = await self._kube.get(resource, metadata["namespace"], metadata["name"])
-        except NotFound:
+        except NotFoundError:
             pass
         else:
             _check_owner(resource.kind, live, owner_uid)
@@ -59,7 +59,7 @@ class Executor:
         resource, metadata = resource_of(manifest), manifest["metadata"]
         try:
             body = await self._kube.create(manifest)
-        except AlreadyExists:
+        except AlreadyExistsError:
             if resource is CLAIMS:
                 return  # a volume outlives its run on purpose; whose it is, the trainer finds out from run.json
             body = await self._kube.get(resource, metadata["namespace"], metadata["name"])
@@ -70,7 +70,7 @@ class Executor:
     async def _delete_pod(self, namespace: str, name: str, uid: str, grace_seconds: int | None) -> None:
         try:
             body = await self._kube.delete(PODS, namespace, name, uid, grace_seconds)
-        except (NotFound, Conflict):
+        except (NotFoundError, ConflictError):
             await self._look_again(namespace, name, uid)
             return
         if body.get("kind") == PODS.kind and body["metadata"].get("deletionTimestamp"):
@@ -79,7 +79,7 @@ class Executor:
     async def _annotate_pod(self, namespace: str, name: str, uid: str, annotations: Mapping[str, str]) -> None:
         try:
             body = await self._kube.annotate(PODS, namespace, name, uid, annotations)
-        except (NotFound, Conflict):
+        except (NotFoundError, ConflictError):
             await self._look_again(namespace, name, uid)
             return
         self._cache.put_pod(body, Source.WRITE)
@@ -88,7 +88,7 @@ class Executor:
         """A pod is not what it was thought to be: gone, or its name is another pod's by now."""
         try:
             body = await self._kube.get(PODS, namespace, name)
-        except NotFound:
+        except NotFoundError:
             self._cache.remove_pod(namespace, name, uid)
             return
         if body["metadata"]["uid"] != uid:
@@ -104,7 +104,7 @@ class Executor:
                 logger.info("%s %s/%s is not of this run: kept", api_kind, namespace, name)
                 return
             await self._kube.delete(resource, namespace, name, live["metadata"]["uid"])
-        except (NotFound, Conflict):
+        except (NotFoundError, ConflictError):
             return
 
 
@@ -118,7 +118,7 @@ def _check_owner(kind: str, live: Body, owner_uid: str | None) -> None:
         return
     metadata = live["metadata"]
     owners = ", ".join(f"{o['kind']} {o['name']}" for o in metadata.get("ownerReferences") or ()) or "nobody"
-    raise NotOurs(
+    raise NotOursError(
         f"{kind} {metadata['name']} already exists and belongs to {owners}; delete it or give the run another name"
     )
 

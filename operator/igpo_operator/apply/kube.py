@@ -1,7 +1,7 @@
 """The API server, as plain dicts: the only module that knows the Kubernetes client.
 
-Every request is tried again on 429 (Retry-After honoured), 5xx and lost connections, with exponential back-off. That is safe
-because every write of ours is: names are given by us, deletes carry a UID, status carries a resourceVersion.
+Every request is tried again on 429 (Retry-After honoured), 5xx and lost connections, with exponential back-off. That is
+safe because every write of ours is: names are given by us, deletes carry a UID, status carries a resourceVersion.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import aiohttp
 from kubernetes.aio import client as aio_client
 from kubernetes.aio import config as aio_config
 
-from igpo_operator.apply.errors import TRANSIENT, ApiError, Unavailable, error_of
+from igpo_operator.apply.errors import TRANSIENT, ApiError, UnavailableError, error_of
 from igpo_operator.apply.resources import Resource, resource_of
 from igpo_operator.render.names import MANAGER
 
@@ -76,14 +76,16 @@ class Kube:
         try:
             if context is not None:
                 raise aio_config.ConfigException("a context was asked for")
-            aio_config.load_incluster_config(configuration)
+            aio_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # the library is untyped
         except aio_config.ConfigException:
-            await aio_config.load_kube_config(context=context, client_configuration=configuration)
+            await aio_config.load_kube_config(  # type: ignore[no-untyped-call]
+                context=context, client_configuration=configuration
+            )
         return cls(configuration, observe=observe or (lambda _verb, _resource, _code: None))
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._client.close()
+        await self._client.close()  # type: ignore[no-untyped-call]
 
     async def connection(self) -> Connection:
         """Credentials as they are now: a service account's token is read again, since it rotates."""
@@ -132,7 +134,7 @@ class Kube:
                 return Listing(kept, page["metadata"]["resourceVersion"])
 
     async def create(self, manifest: Mapping[str, Any]) -> Body:
-        """Create an object; AlreadyExists if the name is taken."""
+        """Create an object; AlreadyExistsError if the name is taken."""
         resource = resource_of(manifest)
         path = resource.path(manifest["metadata"]["namespace"])
         return await self._call("create", "POST", resource, path, [("fieldManager", MANAGER)], dict(manifest))
@@ -147,7 +149,7 @@ class Kube:
         )
 
     async def replace(self, manifest: Mapping[str, Any], *, subresource: str | None = None) -> Body:
-        """Write a whole object, or its status; Conflict if its resourceVersion is no longer the newest."""
+        """Write a whole object, or its status; ConflictError if its resourceVersion is no longer the newest."""
         resource = resource_of(manifest)
         path = resource.path(manifest["metadata"]["namespace"], manifest["metadata"]["name"], subresource)
         return await self._call("update", "PUT", resource, path, [("fieldManager", MANAGER)], dict(manifest))
@@ -155,7 +157,7 @@ class Kube:
     async def annotate(
         self, resource: Resource, namespace: str, name: str, uid: str, annotations: Mapping[str, str]
     ) -> Body:
-        """Set annotations of one object; Conflict if the name is another object's by now."""
+        """Set annotations of one object; ConflictError if the name is another object's by now."""
         body = {"metadata": {"uid": uid, "annotations": dict(annotations)}}
         return await self._call(
             "patch",
@@ -170,7 +172,7 @@ class Kube:
     async def delete(
         self, resource: Resource, namespace: str, name: str, uid: str, grace_seconds: int | None = None
     ) -> Body:
-        """Delete one object by UID; Conflict if the name is another object's by now; grace 0 forces a pod."""
+        """Delete one object by UID; ConflictError if the name is another object's by now; grace 0 forces a pod."""
         body: Body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
         body["propagationPolicy"] = "Background"
         if grace_seconds is not None:
@@ -195,7 +197,7 @@ class Kube:
                 code, retry_after, data = await self._send(method, path, query, body, content_type)
             except (aiohttp.ClientError, OSError, TimeoutError) as lost:
                 self._observe(verb, resource.plural, 0)
-                error: ApiError = Unavailable(request, 0, f"no answer ({lost or type(lost).__name__})")
+                error: ApiError = UnavailableError(request, 0, f"no answer ({lost or type(lost).__name__})")
             else:
                 self._observe(verb, resource.plural, code)
                 if code < 300:
@@ -213,12 +215,12 @@ class Kube:
         self, method: str, path: str, query: Sequence[tuple[str, str]], body: Body | None, content_type: str
     ) -> tuple[int, float, bytes]:
         headers = {"Content-Type": content_type, "Accept": "application/json"}
-        method, url, headers, body, _ = await self._client.param_serialize(
+        method, url, headers, payload, _ = await self._client.param_serialize(
             method, path, query_params=list(query), header_params=headers, body=body, auth_settings=["BearerToken"]
         )
-        answer = await self._client.call_api(method, url, headers, body, _request_timeout=_TIMEOUT)
-        data = await answer.read()
-        retry_after = answer.getheader("Retry-After") or ""
+        answer = await self._client.call_api(method, url, headers, payload, _request_timeout=_TIMEOUT)
+        data: bytes = await answer.read()  # type: ignore[no-untyped-call]
+        retry_after = str(answer.headers.get("Retry-After", ""))
         return answer.status, float(retry_after) if retry_after.isdigit() else 0.0, data
 
 

@@ -1,7 +1,7 @@
 """A keyed work queue: each key once at a time, failures later, deadlines on time.
 
 A key added while it waits is not added again; a key added while it is worked on is worked on once more afterwards. The
-handler is told the key only: what to do is found in the cache, so it does not matter how many events were folded into one.
+handler is told the key only: what to do is found in the cache, so it does not matter how many events became one.
 """
 
 import asyncio

@@ -23,7 +23,7 @@ class Resource:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
-        """Path of the collection (in one namespace; None: in all, or for cluster-wide kinds), one object or a part of it."""
+        """Path of a collection, one object or a part of it; namespace None: of all, or of a cluster-wide kind."""
         parts = ["/apis", self.group, self.version] if self.group else ["/api", self.version]
         if namespace is not None:
             parts += ["namespaces", namespace]
@@ -41,9 +41,7 @@ NETWORK_POLICIES: Final = Resource("networking.k8s.io", "v1", "networkpolicies",
 EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 CRDS: Final = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
-RUNS: Final[Mapping[str, Resource]] = {
-    kind.kind: Resource(GROUP, VERSION, kind.plural, kind.kind) for kind in KINDS
-}
+RUNS: Final[Mapping[str, Resource]] = {kind.kind: Resource(GROUP, VERSION, kind.plural, kind.kind) for kind in KINDS}
 _CHILDREN: Final = {r.kind: r for r in (PODS, SERVICES, CONFIG_MAPS, CLAIMS, NETWORK_POLICIES, EVENTS, LEASES)}
 
 

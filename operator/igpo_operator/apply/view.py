@@ -30,17 +30,19 @@ _RAW_MESSAGE_CHARACTERS: Final = 2048
 _MESSAGE_CHARACTERS: Final = 1024
 
 
-class Unreadable(ValueError):
+class UnreadableError(ValueError):
     """A stored object is not what its schema promises; it is left alone."""
 
 
 def run_of(body: Body) -> Run:
-    """Read a custom resource; Unreadable if another version of the operator wrote a status that this one cannot read."""
+    """Read a custom resource; UnreadableError if its status is of another version, which this one cannot read."""
     metadata = body["metadata"]
     try:
         status = RunStatus.read(body.get("status"))
     except ValidationError as error:
-        raise Unreadable(f"status of {body['kind']} {metadata['namespace']}/{metadata['name']}: {error}") from error
+        raise UnreadableError(
+            f"status of {body['kind']} {metadata['namespace']}/{metadata['name']}: {error}"
+        ) from error
     return Run(
         kind=kind_named(body["kind"]),
         namespace=sys.intern(metadata["namespace"]),
@@ -67,13 +69,13 @@ def owner_of(body: Body) -> tuple[RunKey, str] | None:
 
 
 def pod_of(body: Body) -> Pod:
-    """Read a pod of a gang; Unreadable if its labels are not ours."""
+    """Read a pod of a gang; UnreadableError if its labels are not ours."""
     metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     try:
         attempt, rank = int(labels[ATTEMPT_LABEL]), int(labels[RANK_LABEL])
     except (KeyError, ValueError) as error:
-        raise Unreadable(
+        raise UnreadableError(
             f"pod {metadata['namespace']}/{metadata['name']}: labels {ATTEMPT_LABEL} and {RANK_LABEL} must be numbers"
         ) from error
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
@@ -100,6 +102,7 @@ def pod_of(body: Body) -> Pod:
         gone_by=gone_by,
         disruption=_disruption(conditions.values()),
         trainer=_state(container, status),
+        ready_to_start=_truth(conditions.get("PodReadyToStartContainers", {})),
         image_id=container.get("imageID") or None,
         retriable=annotations.get(KUEUE_RETRIABLE_ANNOTATION),
         queued=KUEUE_GROUP_LABEL in labels,
@@ -117,7 +120,7 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
-def lenient(model: type[BaseModel], data: Any) -> Any:
+def lenient(model: type[BaseModel], data: object) -> object:
     """Drop fields that a newer trainer added, at every level, so that an older operator still understands the rest."""
     if not isinstance(data, dict):
         return data
@@ -129,12 +132,16 @@ def lenient(model: type[BaseModel], data: Any) -> Any:
     return kept
 
 
-def _types(annotation: Any) -> tuple[Any, ...]:
+def _types(annotation: object) -> tuple[object, ...]:
     return (annotation, *getattr(annotation, "__args__", ()))
 
 
 def _maybe(text: str | None) -> datetime | None:
     return moment(text) if text else None
+
+
+def _truth(condition: Body) -> bool | None:
+    return {"True": True, "False": False}.get(condition.get("status", ""))
 
 
 def _trainer(statuses: Iterable[Body]) -> Body:
