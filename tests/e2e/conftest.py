@@ -1,0 +1,60 @@
+"""One cluster, one operator and one record of everything for the whole session."""
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+from igpo_cluster.cluster import Cluster
+from igpo_e2e.manifests import SFT, tiny
+from igpo_e2e.operator import Images, Operator
+from igpo_e2e.recorder import Record, recording
+from igpo_e2e.run import Run
+
+LAST = "test_status.py"
+"""Judges everything that the other tests made the operator write."""
+FIRST = "test_smoke.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the smoke test first, and judge the record when it is complete."""
+    order = {FIRST: -1, LAST: 1}
+    items.sort(key=lambda item: order.get(item.path.name, 0))
+
+
+@pytest.fixture(scope="session")
+def record(cluster: Cluster, operator: Operator) -> Iterator[Record]:
+    """Every version of every run of this session."""
+    with recording(cluster) as seen:
+        yield seen
+
+
+@pytest.fixture(scope="session")
+def operator(cluster: Cluster, images: Images) -> Operator:
+    """The chart, installed once for all namespaces, with quick settings."""
+    release = Operator(cluster, images)
+    release.install()
+    return release
+
+
+@pytest.fixture
+def namespace(cluster: Cluster, record: Record) -> Iterator[str]:
+    """A namespace of the test's own that enforces restricted Pod Security."""
+    name = f"e2e-{secrets.token_hex(3)}"
+    cluster.create_namespace(name, pod_security="restricted")
+    yield name
+    cluster.delete_namespace(name)
+
+
+@pytest.fixture(scope="session")
+def training(cluster: Cluster, record: Record) -> str:
+    """The namespace that most tests share, each with a run of its own name; it enforces restricted Pod Security."""
+    cluster.create_namespace("training", pod_security="restricted")
+    return "training"
+
+
+@pytest.fixture(scope="session")
+def trained(cluster: Cluster, training: str) -> Run:
+    """A finished SFT run that tests may start from."""
+    run = Run(cluster, SFT, training, "trained").apply(tiny(SFT, "trained"))
+    run.wait_complete()
+    return run
