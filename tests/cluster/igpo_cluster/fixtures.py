@@ -1,0 +1,58 @@
+"""The pytest plug-in: one control plane per session, shared by the workers of xdist, and a namespace per test."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from igpo_cluster.cache import locked
+from igpo_cluster.cluster import Cluster
+from igpo_cluster.control_plane import ControlPlane, Options, locate_programs
+from igpo_cluster.workspace import Workspace
+
+_OPTIONS = Options(name="tests", kwok=True)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build what the collected tests need before the time limit of the first of them runs."""
+    if any("control_plane" in getattr(item, "fixturenames", ()) for item in session.items):
+        locate_programs(_OPTIONS)
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A control plane with kwok and no nodes, started once for all workers; tests keep to their own namespaces."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if hasattr(request.config, "workerinput") else base
+    with _shared(shared / "control-plane", lambda: ControlPlane(_OPTIONS)) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def namespace(control_plane: Cluster) -> Iterator[str]:
+    """The name of a fresh namespace with Pod Security `restricted`, deleted after the test."""
+    name = f"test-{secrets.token_hex(4)}"
+    control_plane.create_namespace(name, pod_security="restricted")
+    yield name
+    control_plane.delete_namespace(name)
+
+
+@contextmanager
+def _shared(note: Path, make: Callable[[], ControlPlane]) -> Iterator[Cluster]:
+    """The cluster that the file `note` names; the first to come starts it, the last to leave ends it."""
+    with locked(note.with_suffix(".lock")):
+        folder = Path(note.read_text()) if note.exists() else None
+        if folder and folder.exists() and not Workspace(folder).abandoned:
+            Workspace(folder).join()
+            cluster = Cluster(folder)
+        else:
+            cluster = make().__enter__()
+            note.write_text(str(cluster.folder))
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+        with locked(note.with_suffix(".lock")):
+            Workspace(cluster.folder).leave()
