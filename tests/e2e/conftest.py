@@ -2,8 +2,10 @@
 
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
 from igpo_cluster.cluster import Cluster
 from igpo_e2e.manifests import SFT, tiny
 from igpo_e2e.operator import Images, Operator
@@ -13,12 +15,17 @@ from igpo_e2e.run import Run
 LAST = "test_status.py"
 """Judges everything that the other tests made the operator write."""
 FIRST = "test_smoke.py"
+FOLDER = Path(__file__).parent
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the smoke test first, and judge the record when it is complete."""
     order = {FIRST: -1, LAST: 1}
     items.sort(key=lambda item: order.get(item.path.name, 0))
+    for item in items:
+        if item.path.parent == FOLDER:
+            item.add_marker(pytest.mark.e2e)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The demo manifest, as the README tells people to apply it."""
 
 import pytest
+
 from igpo_cluster.cluster import Cluster
 from igpo_cluster.waiting import until
 from igpo_e2e.manifests import DEMO, RL, SFT, documents

@@ -3,6 +3,7 @@
 import signal
 
 import pytest
+
 from igpo_cluster.cluster import Cluster
 from igpo_e2e.manifests import RL, slow
 from igpo_e2e.ranks import rank_process

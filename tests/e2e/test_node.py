@@ -1,6 +1,7 @@
 """The node dies: pods that nobody will ever end are forced away, and the gang moves on."""
 
 import pytest
+
 from igpo_cluster.cluster import Cluster
 from igpo_cluster.full import FullCluster
 from igpo_cluster.waiting import until

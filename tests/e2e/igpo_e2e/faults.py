@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from igpo_cluster.cluster import Cluster
-
 from igpo_e2e.manifests import Manifest, merged
 from igpo_e2e.run import Body, Run
 from igpo_trainer.spec.contract import VOLUME_PATH

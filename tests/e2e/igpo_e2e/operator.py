@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from igpo_cluster import programs
 from igpo_cluster.cluster import Cluster
 from igpo_cluster.errors import ClusterError
 from igpo_cluster.waiting import until
-from prometheus_client.parser import text_string_to_metric_families
-
 from igpo_e2e.manifests import ROOT, merged
 
 CHART = ROOT / "charts" / "igpo-operator"
@@ -51,7 +51,7 @@ class Operator:
     values: dict[str, Any] = field(default_factory=dict)
 
     def install(self, **values: Any) -> None:
-        """Install or upgrade the release and wait until the new operator is ready; values go over those of the tests."""
+        """Install or upgrade the release and wait until the operator is ready; values go over those of the tests."""
         given = merged(merged(self._defaults(), self.values), values)
         command = ["upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--create-namespace"]
         self.helm(*command, "--wait", "--timeout", "3m", "--values", "-", stdin=json.dumps(given))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from igpo_cluster.waiting import until
-
 from igpo_e2e.run import Run
 from igpo_trainer.spec.contract import ATTEMPT_VARIABLE, RUN_ID_VARIABLE
 

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from igpo_cluster.cluster import Cluster
 from kubernetes import client, watch
 from kubernetes.client.exceptions import ApiException
 
+from igpo_cluster.cluster import Cluster
 from igpo_operator.api.kinds import GROUP, KINDS, VERSION
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from igpo_cluster.cluster import Cluster
-from igpo_cluster.waiting import until
 from kubernetes import client, watch
 
+from igpo_cluster.cluster import Cluster
+from igpo_cluster.waiting import until
 from igpo_operator.api.kinds import GROUP, VERSION, kind_named
 from igpo_operator.render.names import ATTEMPT_LABEL, KIND_LABEL, RANK_LABEL, RUN_LABEL
 
@@ -44,7 +44,8 @@ class Run:
 
     def body(self) -> Body:
         """The object as it is now."""
-        return dict(self._api.get_namespaced_custom_object(GROUP, VERSION, self.namespace, self.plural, self.name))
+        found: Body = self._api.get_namespaced_custom_object(GROUP, VERSION, self.namespace, self.plural, self.name)
+        return found
 
     def status(self) -> Body:
         """Its status; empty before the operator has seen it."""
@@ -165,7 +166,7 @@ class Run:
         """Watch until the status names a checkpoint of at least `step`; return the status."""
 
         def holds(run: Body) -> bool:
-            return ((run.get("status") or {}).get("checkpoint") or {}).get("step", 0) >= step
+            return int(((run.get("status") or {}).get("checkpoint") or {}).get("step", 0)) >= step
 
         return dict(self.wait(f"checkpoint {step}", holds, within)["status"])
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from igpo_cluster.certificates import Authority
 from igpo_cluster.cluster import Cluster
-
 from igpo_operator.render.names import RUN_LABEL
 
 _NAME = "igpo-e2e-sidecars"
