@@ -31,7 +31,7 @@ class Record:
 def recording(cluster: Cluster) -> Iterator[Record]:
     """Record both kinds in all namespaces until the block ends."""
     record = Record()
-    watchers = [watch.Watch() for _ in KINDS]
+    watchers: list[Any] = [watch.Watch() for _ in KINDS]  # type: ignore[no-untyped-call]
     ended = threading.Event()
     threads = [
         threading.Thread(target=_follow, args=(cluster, watcher, kind.plural, record, ended), daemon=True)
@@ -49,7 +49,7 @@ def recording(cluster: Cluster) -> Iterator[Record]:
             thread.join(15)
 
 
-def _follow(cluster: Cluster, watcher: watch.Watch, plural: str, record: Record, ended: threading.Event) -> None:
+def _follow(cluster: Cluster, watcher: Any, plural: str, record: Record, ended: threading.Event) -> None:
     api = client.CustomObjectsApi(cluster.api)
     newest = "0"
     while not ended.is_set():

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from kubernetes import client, watch
 
@@ -44,8 +44,8 @@ class Run:
 
     def body(self) -> Body:
         """The object as it is now."""
-        found: Body = self._api.get_namespaced_custom_object(GROUP, VERSION, self.namespace, self.plural, self.name)
-        return found
+        found = self._api.get_namespaced_custom_object(GROUP, VERSION, self.namespace, self.plural, self.name)
+        return cast("Body", found)
 
     def status(self) -> Body:
         """Its status; empty before the operator has seen it."""
@@ -113,7 +113,7 @@ class Run:
         deadline = time.monotonic() + within
         seen: Body = {}
         while (left := deadline - time.monotonic()) > 0:
-            watcher = watch.Watch()
+            watcher: Any = watch.Watch()  # type: ignore[no-untyped-call]
             stream = watcher.stream(
                 self._api.list_namespaced_custom_object,
                 GROUP,
