@@ -23,6 +23,8 @@ CHART = ROOT / "charts" / "igpo-operator"
 RELEASE = "igpo"
 NAMESPACE = "igpo-system"
 DEPLOYMENT = "igpo-igpo-operator"
+SERVICE_ACCOUNT = f"system:serviceaccount:{NAMESPACE}:{DEPLOYMENT}"
+"""The operator as the audit log names it."""
 
 QUICK = {
     "scrapeIntervalSeconds": 2,
