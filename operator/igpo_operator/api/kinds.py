@@ -8,7 +8,8 @@ from igpo_trainer.spec.model import RunKind
 
 GROUP: Final = API_VERSION.split("/")[0]
 VERSION: Final = API_VERSION.split("/")[1]
-CATEGORY: Final = "igpo"
+CATEGORY: Final = "igpo-runs"
+"""Category of both kinds for kubectl. Not igpo: it would win over the short name, and `get igpo NAME` would fail."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,7 @@ BAD_SPECS = {
     ),
     "a trace format that cannot be filled": (
         "prompt: {traceFormat: '{body} {solution}'}\n",
-        "run.yaml:7: spec.prompt.traceFormat '{body} {solution}' cannot be filled ('solution'); use {body} and "
+        "run.yaml:7: spec.prompt.traceFormat '{body} {solution}' cannot be filled; use {body} and "
         "{answer}, and double every literal brace",
     ),
     "an empty text": (
@@ -143,7 +143,7 @@ BAD_SPECS = {
     ),
     "a trace format without trace": (
         "prompt: {traceFormat: '{answer}'}\n",
-        "run.yaml:7: spec.prompt.traceFormat '{answer}' has no {body}",
+        "run.yaml:7: spec.prompt.traceFormat '{answer}' has no {body}; add it where the trace belongs",
     ),
 }
 

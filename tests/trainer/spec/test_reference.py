@@ -43,7 +43,7 @@ def test_a_row_shows_type_default_range_and_meaning():
         "Number G of completions per prompt.",
     ]
     assert row(text, "spec.optimizer.learningRate")[1:4] == ["number", "`5e-07`", "> 0"]
-    assert row(text, "spec.batching.rolloutRows")[1:4] == ["`Auto` or whole number", '`"Auto"`', "≥ 1"]
+    assert row(text, "spec.batching.rolloutRows")[1:4] == ["`Auto` or whole number", '`"Auto"`', "≥ 1, ≤ 2147483647"]
     assert row(text, "spec.optimizer.betas")[1:4] == ["list of: number", "`[0.9, 0.99]`", "2 items"]
     assert row(text, "spec.dataset.source")[1:4] == ["text", "required", "1–512 characters"]
     assert row(text, "spec.rewards.custom")[1:4] == ["map of: number", "none", "0–16 entries"]

@@ -32,6 +32,36 @@ RUN_ID_VARIABLE: Final = "IGPO_RUN_ID"
 ATTEMPT_VARIABLE: Final = "IGPO_ATTEMPT"
 EXIT_FILE_VARIABLE: Final = "IGPO_EXIT_DIR"
 
+RESERVED_VARIABLES: Final = frozenset(
+    {
+        "MASTER_ADDR",
+        "MASTER_PORT",
+        "WORLD_SIZE",
+        "RANK",
+        "LOCAL_RANK",
+        "LOCAL_WORLD_SIZE",
+        "GROUP_RANK",
+        "GROUP_WORLD_SIZE",
+        "ROLE_RANK",
+        "ROLE_WORLD_SIZE",
+    }
+)
+"""Variables of a pod that the operator or torchrun sets: a manifest may not."""
+RESERVED_VARIABLE_PREFIXES: Final = ("PET_", "IGPO_", "TORCHELASTIC_", "TORCH_ELASTIC_")
+"""And every variable that begins with one of these. HF_HOME and the rest may be set."""
+RESERVED_VOLUME_PREFIX: Final = "igpo-"
+"""Volumes of a pod whose name begins so are the operator's."""
+RESERVED_MOUNT_PATHS: Final = (
+    str(MANIFEST_PATH.parent),
+    str(VOLUME_PATH),
+    str(FROM_VOLUME_PATH),
+    "/dev/shm",  # noqa: S108  # a mount point, not a file
+    "/tmp",  # noqa: S108
+)
+"""Folders that the operator mounts: nothing else may be mounted at or below them."""
+RESERVED_KEY_PREFIXES: Final = ("igpo.dev/", "kueue.x-k8s.io/")
+"""Labels and annotations of pods that begin with one of these are the operator's and Kueue's."""
+
 CHECKPOINTS_DIR: Final = "checkpoints"
 FINAL_DIR: Final = "final"
 BEST_DIR: Final = "best"

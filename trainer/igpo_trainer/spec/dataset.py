@@ -1,12 +1,15 @@
 """Where problems, reference traces and answers come from."""
 
-from typing import Literal, Self
+import re
+from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from igpo_trainer.spec.base import Fraction, PositiveInt, SpecModel
 
 BUILTIN_WORD_PROBLEMS = "builtin:word-problems"
+TRACE_FORMAT: Final = r"^([^{}]|\{\{|\}\}|\{body\}|\{answer\})*$"
+"""What prompt.traceFormat may hold: text, doubled braces, and the two names; nothing else that str.format knows."""
 
 
 class FieldNames(SpecModel):
@@ -123,13 +126,11 @@ class PromptSpec(SpecModel):
 
     @model_validator(mode="after")
     def _format_fills(self) -> Self:
-        try:
-            filled = self.trace_format.format(body="b", answer="a")
-        except (KeyError, IndexError, ValueError) as error:
+        if not re.fullmatch(TRACE_FORMAT, self.trace_format):
             raise ValueError(
-                f"traceFormat {self.trace_format!r} cannot be filled ({error}); use {{body}} and {{answer}}, "
+                f"traceFormat {self.trace_format!r} cannot be filled; use {{body}} and {{answer}}, "
                 "and double every literal brace"
-            ) from error
-        if "b" not in filled:
-            raise ValueError(f"traceFormat {self.trace_format!r} has no {{body}}")
+            )
+        if "{body}" not in self.trace_format.replace("{{", "").replace("}}", ""):
+            raise ValueError(f"traceFormat {self.trace_format!r} has no {{body}}; add it where the trace belongs")
         return self

@@ -1,6 +1,6 @@
 """IGPOTraining: reinforcement learning with inpainted rescue of all-wrong groups."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -92,7 +92,7 @@ class RewardsSpec(SpecModel):
 
     correctness: NonNegativeFloat = Field(default=1.0, description="Weight of a right final answer (0 or 1).")
     format: NonNegativeFloat = Field(default=0.0, description="Weight of the format reward (0 to 1).")
-    custom: dict[str, float] = Field(
+    custom: dict[Annotated[str, Field(min_length=1, max_length=256)], float] = Field(
         default_factory=dict,
         max_length=16,
         description="Weight of further rewards by entry point name (group igpo.rewards) or module:function.",
