@@ -55,8 +55,8 @@ class _Demo:
     def _cluster(self) -> Cluster:
         self._explain(
             "A Kubernetes of your own",
-            "etcd, API server, controllers, scheduler, kubelet, containerd, network, DNS: the real programs, built once "
-            "from source (about 15 minutes on two cores) and kept in your cache. They run in namespaces of their own.",
+            "etcd, API server, controllers, scheduler, kubelet, containerd, network, DNS: the real programs, built "
+            "once from source (about 15 minutes on two cores) and kept in your cache. They run in namespaces of their own.",
         )
         for space in workspace.every():
             if space.state.name == NAME and space.state.ready and not space.abandoned:
@@ -121,9 +121,7 @@ class _Demo:
         REPORT.parent.mkdir(exist_ok=True)
         REPORT.write_text(cluster.kubectl("exec", "-n", TRAINING, "reader", "--", "cat", _report_path(run)))
         cluster.kubectl("delete", "pod", "reader", "-n", TRAINING, "--now")
-        self._console.print(
-            f"  written: {REPORT.relative_to(Path.cwd()) if REPORT.is_relative_to(Path.cwd()) else REPORT}"
-        )
+        self._console.print(f"  written: {REPORT}", soft_wrap=True)
 
     def _farewell(self, cluster: Cluster, runs: Sequence[Run]) -> None:
         last = runs[-1].status()
