@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from igpo_cluster.cluster import Cluster
+from igpo_cluster.control_plane import Options
+from igpo_cluster.full import FullCluster
+from igpo_cluster.images import Images
 from igpo_e2e.manifests import SFT, tiny
-from igpo_e2e.operator import Images, Operator
+from igpo_e2e.operator import Operator
 from igpo_e2e.recorder import Record, recording
 from igpo_e2e.run import Run
 
@@ -26,6 +29,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == FOLDER:
             item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def full() -> Iterator[FullCluster]:
+    """A control plane and a node, for this session."""
+    harness = FullCluster(Options(name="e2e"))
+    with harness:
+        yield harness
+
+
+@pytest.fixture(scope="session")
+def cluster(full: FullCluster) -> Cluster:
+    """The cluster of `full`."""
+    if full.cluster is None:
+        raise RuntimeError("the cluster has been left already")
+    return full.cluster
+
+
+@pytest.fixture(scope="session")
+def images(cluster: Cluster) -> Images:
+    """The operator's and the trainer's images, built from this tree and known to the node."""
+    return Images.load(cluster)
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,10 @@
 """The end of a run is final, and nothing that ends costs a model."""
 
 from igpo_cluster.cluster import Cluster
+from igpo_cluster.images import Images
 from igpo_e2e.faults import run_folder
 from igpo_e2e.manifests import SFT, tiny
-from igpo_e2e.operator import Images, Operator
+from igpo_e2e.operator import Operator
 from igpo_e2e.run import Body, Run
 from igpo_e2e.sidecar import injecting_sidecars
 

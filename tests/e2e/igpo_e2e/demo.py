@@ -14,7 +14,7 @@ from igpo_cluster.cluster import Cluster
 from igpo_cluster.control_plane import Options
 from igpo_cluster.errors import ClusterError
 from igpo_cluster.full import FullCluster
-from igpo_cluster.images import build_images
+from igpo_cluster.images import Images
 from igpo_e2e.manifests import DEMO, ROOT, documents
 from igpo_e2e.operator import CHART, NAMESPACE, RELEASE, Operator
 from igpo_e2e.run import Body, Run, over, phase_of
@@ -56,7 +56,7 @@ class _Demo:
         self._explain(
             "A Kubernetes of your own",
             "etcd, API server, controllers, scheduler, kubelet, containerd, network, DNS: the real programs, built "
-            "once from source (about 15 minutes on two cores) and kept in your cache. They run in namespaces of their own.",
+            "once from source (15 minutes on two cores) and kept in your cache. They run in namespaces of their own.",
         )
         for space in workspace.every():
             if space.state.name == NAME and space.state.ready and not space.abandoned:
@@ -74,7 +74,7 @@ class _Demo:
             "images/operator and images/trainer are built and handed to the node. Elsewhere they come from a registry.",
             f"helm upgrade --install {RELEASE} {CHART.relative_to(ROOT)} -n {NAMESPACE} --create-namespace",
         )
-        operator = Operator(cluster, build_images(cluster))
+        operator = Operator(cluster, Images.load(cluster))
         operator.install()
         self._explain(
             "One manifest",

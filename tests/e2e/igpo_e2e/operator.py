@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from igpo_cluster import programs
 from igpo_cluster.cluster import Cluster
 from igpo_cluster.errors import ClusterError
+from igpo_cluster.images import Images
 from igpo_cluster.waiting import until
 from igpo_e2e.manifests import ROOT, merged
 
@@ -34,14 +35,6 @@ QUICK = {
     "waitBaseSeconds": 2,
 }
 """Settings that let a test see in seconds what takes minutes on a real cluster."""
-
-
-@dataclass(frozen=True)
-class Images:
-    """References of the images that the node has."""
-
-    operator: str
-    trainer: str
 
 
 @dataclass(frozen=True)
