@@ -4,10 +4,10 @@ BIN := .venv/bin
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-arms test check generate
+.PHONY: help demo demo-arms test check generate e2e e2e-smoke cluster-demo
 
 help: ## list these targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: $(READY) ## SFT from scratch, then IGPO, on this machine; writes runs/
 	$(BIN)/igpo run -f examples/igpo-run.yaml
@@ -25,10 +25,26 @@ check: $(READY) ## style, types, layers, generated files
 	$(BIN)/lint-imports
 	$(BIN)/python -m igpo_trainer.spec.reference /dev/stdout | diff docs/manifest.md -
 	$(BIN)/python -m igpo_trainer.observe.metrics_page | diff docs/metrics.md -
+	diff -r crds charts/igpo-operator/files/crds
 
 generate: $(READY) ## write the files that are generated from the code
 	$(BIN)/python -m igpo_trainer.spec.reference docs/manifest.md
 	$(BIN)/python -m igpo_trainer.observe.metrics_page > docs/metrics.md
+	cp crds/*.yaml charts/igpo-operator/files/crds/
+
+e2e e2e-smoke cluster-demo: export PYTHONPATH = tests/cluster:tests/e2e
+
+e2e: $(READY) ## end-to-end tests on a throw-away Kubernetes, faults and all; needs root
+	$(BIN)/python -m igpo_cluster packages
+	$(BIN)/pytest -m e2e tests/e2e
+
+e2e-smoke: $(READY) ## the shortest of them: install the chart, train the tiny chain
+	$(BIN)/python -m igpo_cluster packages
+	$(BIN)/pytest -m e2e tests/e2e/test_smoke.py
+
+cluster-demo: $(READY) ## the demo on a throw-away Kubernetes, every step explained; needs root
+	$(BIN)/python -m igpo_cluster packages
+	$(BIN)/python -m igpo_e2e.demo
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from igpo_cluster import packages, programs, workspace
 from igpo_cluster.control_plane import ControlPlane, Options
 from igpo_cluster.errors import ClusterError
-from igpo_cluster.full_cluster import FullCluster
+from igpo_cluster.full import FullCluster
 from igpo_cluster.progress import say
 
 

@@ -4,6 +4,7 @@ The store also remembers the containers of the last cluster, whose processes are
 next cluster's kubelet can see them.
 """
 
+import fcntl
 import shutil
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def start(folder: Path, machine: Machine) -> None:
         ClusterError: a package is missing, or containerd ends.
     """
     store = cache_folder("containerd")
+    _require_unused(store)
     _write_network(folder, machine)
     first = _start(folder, machine, store, cri=False)
     _forget_containers(folder, store)
@@ -88,6 +90,18 @@ def _configuration(folder: Path, store: Path, cri: bool) -> str:
         [plugins."{_CRI}".containerd.runtimes.runc.options]
         SystemdCgroup = false
     """
+
+
+def _require_unused(store: Path) -> None:
+    """A second containerd on one store would wait for the first one's lock without a word."""
+    database = store / "io.containerd.metadata.v1.bolt" / "meta.db"
+    if database.exists():
+        with database.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                message = f"{store} is in use by another cluster; stop that, or set XDG_CACHE_HOME to another folder"
+                raise ClusterError(message) from error
 
 
 def _forget_containers(folder: Path, store: Path) -> None:

@@ -1,0 +1,92 @@
+"""One cluster, one operator and one record of everything for the whole session."""
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from igpo_cluster.cluster import Cluster
+from igpo_cluster.control_plane import Options
+from igpo_cluster.full import FullCluster
+from igpo_cluster.images import Images
+from igpo_e2e.manifests import SFT, tiny
+from igpo_e2e.operator import Operator
+from igpo_e2e.recorder import Record, recording
+from igpo_e2e.run import Run
+
+LAST = "test_status.py"
+"""Judges everything that the other tests made the operator write."""
+FIRST = "test_smoke.py"
+FOLDER = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the smoke test first, and judge the record when it is complete."""
+    order = {FIRST: -1, LAST: 1}
+    items.sort(key=lambda item: order.get(item.path.name, 0))
+    for item in items:
+        if item.path.parent == FOLDER:
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def full() -> Iterator[FullCluster]:
+    """A control plane and a node, for this session."""
+    harness = FullCluster(Options(name="e2e"))
+    with harness:
+        yield harness
+
+
+@pytest.fixture(scope="session")
+def cluster(full: FullCluster) -> Cluster:
+    """The cluster of `full`."""
+    if full.cluster is None:
+        raise RuntimeError("the cluster has been left already")
+    return full.cluster
+
+
+@pytest.fixture(scope="session")
+def images(cluster: Cluster) -> Images:
+    """The operator's and the trainer's images, built from this tree and known to the node."""
+    return Images.load(cluster)
+
+
+@pytest.fixture(scope="session")
+def record(cluster: Cluster, operator: Operator) -> Iterator[Record]:
+    """Every version of every run of this session."""
+    with recording(cluster) as seen:
+        yield seen
+
+
+@pytest.fixture(scope="session")
+def operator(cluster: Cluster, images: Images) -> Operator:
+    """The chart, installed once for all namespaces, with quick settings."""
+    release = Operator(cluster, images)
+    release.install()
+    return release
+
+
+@pytest.fixture
+def namespace(cluster: Cluster, record: Record) -> Iterator[str]:
+    """A namespace of the test's own that enforces restricted Pod Security."""
+    name = f"e2e-{secrets.token_hex(3)}"
+    cluster.create_namespace(name, pod_security="restricted")
+    yield name
+    cluster.delete_namespace(name)
+
+
+@pytest.fixture(scope="session")
+def training(cluster: Cluster, record: Record) -> str:
+    """The namespace that most tests share, each with a run of its own name; it enforces restricted Pod Security."""
+    cluster.create_namespace("training", pod_security="restricted")
+    return "training"
+
+
+@pytest.fixture(scope="session")
+def trained(cluster: Cluster, training: str) -> Run:
+    """A finished SFT run that tests may start from."""
+    run = Run(cluster, SFT, training, "trained").apply(tiny(SFT, "trained"))
+    run.wait_complete()
+    return run
