@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def operators(tmp_path: Path) -> Iterator[Callable[..., OperatorProcess]]:
     yield make
     for operator in made:
         operator.kill()
+        sys.stdout.write(f"--- the operator's log ---\n{operator.log}")
 
 
 @pytest.fixture

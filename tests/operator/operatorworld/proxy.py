@@ -91,6 +91,12 @@ class Door:
         await self._runner.cleanup()
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._answer(request)
+        except ConnectionError:  # the operator is dead
+            return web.Response(status=502)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _HOP_BY_HOP | {"authorization"}}
         body = await request.read()
         url = self._server + request.raw_path

@@ -6,6 +6,7 @@ from typing import Any
 
 from igpo_cluster import kwok
 from igpo_cluster.cluster import Cluster
+from igpo_cluster.errors import ClusterError
 from igpo_cluster.waiting import until
 
 
@@ -75,7 +76,10 @@ class Team:
             status = self.status(name)
             return status if status.get("phase") in phases else None
 
-        return until(probe, f"{name} to be {' or '.join(phases)}", within, every=0.2)
+        try:
+            return until(probe, f"{name} to be {' or '.join(phases)}", within, every=0.2)
+        except ClusterError as error:
+            raise ClusterError(f"{error}: {json.dumps(self.status(name), indent=1)}") from error
 
     def wait_for_condition(self, name: str, kind: str, reason: str, within: float = 40.0) -> dict[str, Any]:
         """Wait until a condition is True for a reason."""
