@@ -16,10 +16,6 @@ from planworld import pictures
 GRACE = timedelta(seconds=30)
 
 
-class Crashed(Exception):
-    """The operator died; the next reconcile is another process'."""
-
-
 @dataclass
 class Trainer:
     """What the trainers of a gang have done."""
