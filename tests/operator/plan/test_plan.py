@@ -162,7 +162,7 @@ def test_a_volume_that_holds_another_run_is_told_by_its_reason():
 
 
 def test_a_run_fails_after_its_backoff_limit():
-    world = running()
+    world = running(spec=pictures.spec(replicas=1))
     for step in range(40):
         if world.status.phase.terminal:
             break
