@@ -73,3 +73,25 @@ def test_the_namespace_does_refuse_a_pod_that_asks_for_more(control_plane, restr
     status, answer, _ = create(control_plane, restricted, pod)
     assert status == 403
     assert "violates PodSecurity" in answer["message"]
+
+
+def test_a_warning_of_the_server_would_be_seen(control_plane, restricted, golden):
+    (pod,) = json.loads(json.dumps(golden.rendered("minimal").pods))
+    pod["spec"]["containers"][0]["env"] += pod["spec"]["containers"][0]["env"][:1]
+    status, _, warning = create(control_plane, restricted, pod)
+    assert status == 201
+    assert "hides previous definition" in warning
+
+
+def test_applying_the_children_again_changes_nothing(control_plane, restricted, golden, name):
+    these = golden.rendered(name)
+    children = json.loads(json.dumps([these.manifest, these.service, these.network_policy]))
+    for child in children:
+        child["metadata"] |= {"namespace": restricted, "ownerReferences": []}
+    control_plane.apply(*children)
+    kinds = "configmap,service,networkpolicy"
+    before = control_plane.items(kinds, "--selector=app.kubernetes.io/managed-by", f"--namespace={restricted}")
+    control_plane.apply(*children)
+    after = control_plane.items(kinds, "--selector=app.kubernetes.io/managed-by", f"--namespace={restricted}")
+    assert len(before) == 3
+    assert before == after
