@@ -35,6 +35,9 @@ class ApiServer:
         self.cluster = cluster
         self.namespace = namespace
 
+    def within(self, namespace: str) -> "ApiServer":
+        return ApiServer(self.cluster, namespace)
+
     def create(self, manifest: dict[str, Any], *, dry_run: bool = True) -> Answer:
         return self._send("POST", manifest, "", dry_run=dry_run)
 
