@@ -38,7 +38,8 @@ LONGEST_STATUS_TEXT: Final = 32_768
 def structural(model: type[BaseModel], *, status: bool = False) -> JSONSchema:
     """Schema of one model's object, its own rules included.
 
-    The result is shared: do not change it in place. In status, values to choose from stay open texts: an older CRD must not refuse what a newer operator writes.
+    The result is shared: do not change it in place. In status, values to choose from stay open texts: an older CRD must
+    not refuse what a newer operator writes.
     """
     return _Converter(model, status=status).object()
 
