@@ -26,11 +26,15 @@ check: $(READY) ## style, types, layers, generated files
 	$(BIN)/lint-imports
 	$(BIN)/python -m igpo_trainer.spec.reference /dev/stdout | diff docs/manifest.md -
 	$(BIN)/python -m igpo_trainer.observe.metrics_page | diff docs/metrics.md -
+	$(BIN)/python -m igpo_operator.api.reference /dev/stdout | diff docs/api.md -
+	rm -rf .crds && $(BIN)/python -m igpo_operator.api.crd .crds && diff -r crds .crds && rm -r .crds
 	diff -r crds charts/igpo-operator/files/crds
 
 generate: $(READY) ## write the files that are generated from the code
 	$(BIN)/python -m igpo_trainer.spec.reference docs/manifest.md
 	$(BIN)/python -m igpo_trainer.observe.metrics_page > docs/metrics.md
+	$(BIN)/python -m igpo_operator.api.reference docs/api.md
+	$(BIN)/python -m igpo_operator.api.crd crds
 	cp crds/*.yaml charts/igpo-operator/files/crds/
 
 e2e e2e-smoke cluster-demo: export PYTHONPATH = tests/cluster:tests/e2e
