@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from igpo_operator.api.reasons import EndClass, Reason
 from igpo_operator.api.status import Budget, Ending
@@ -9,9 +10,10 @@ from igpo_operator.plan.backoff import delay
 from igpo_operator.plan.observed import Facts
 from igpo_trainer.spec.contract import MAX_ATTEMPT, ExitCode
 
-_CAUSES = {Reason.VOLUME_HOLDS_ANOTHER_RUN.value: Reason.VOLUME_HOLDS_ANOTHER_RUN}
+_CAUSES: Final = {Reason.VOLUME_HOLDS_ANOTHER_RUN.value: Reason.VOLUME_HOLDS_ANOTHER_RUN}
 """Causes that the trainer names and that are reasons of their own."""
-_WAITS = (EndClass.GANG_INCOMPLETE, EndClass.REFUSED)
+WAITED: Final = (EndClass.GANG_INCOMPLETE, EndClass.REFUSED)
+"""Ends after which the next attempt waits for somebody else to make room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def judge(ended: Ended, budget: Budget, *, backoff_limit: int, facts: Facts, uid
         return Verdict(budget, Failure(Reason.DEADLINE_EXCEEDED, ended.ending.message))
     if end_class in (EndClass.COMPLETED, EndClass.SUSPENDED):
         return Verdict(budget)
-    if end_class in _WAITS:
+    if end_class in WAITED:
         verdict = _waiting(budget, ended, facts, uid, now)
     elif end_class.charged:
         verdict = _charged(budget, ended, backoff_limit, facts, uid, now)

@@ -49,6 +49,20 @@ def first_cause(gang: Gang, now: datetime, *, created: bool) -> Ending | None:
     return _ending(_chosen(incidents), now)
 
 
+def final_cause(gang: Gang, ending: Ending, now: datetime) -> Ending:
+    """Look again once nothing runs: a rank that says 64 or 65 wins, and a gang that finished after all has finished.
+
+    Everything else that happened since the ending was recorded is its consequence.
+    """
+    if gang.all_finished and ending.reason_class is not EndClass.COMPLETED:
+        return _completed(gang, ending.at)
+    incidents = [incident for pod in gang.pods for incident in _of_pod(pod, now)]
+    invalid = [incident for incident in incidents if incident.end_class is EndClass.INVALID]
+    if invalid and ending.reason_class is not EndClass.INVALID:
+        return _ending(_chosen(invalid), ending.at)
+    return ending
+
+
 def _chosen(incidents: list[Incident]) -> Incident:
     invalid = [incident for incident in incidents if incident.end_class is EndClass.INVALID]
     start = min(incident.at for incident in incidents)

@@ -48,7 +48,7 @@ def running_seconds(attempt: AttemptStatus, until: datetime) -> int:
 def _pre_running(terms: Terms, attempt: AttemptStatus, gang: Gang) -> Iterator[Deadline]:
     """Counted from the first pod that got a node, so that time in a queue is free."""
     first = gang.first_scheduled
-    if attempt.created_at is None or first is None or gang.gated or terms.pre_running_deadline is None:
+    if attempt.created_at is None or first is None or gang.gated:
         return
     late = [pod.name for pod in gang.pods if pod.trainer is None or isinstance(pod.trainer, Waiting)]
     yield Deadline(
@@ -81,8 +81,6 @@ def _active(terms: Terms, status: RunStatus, running_at: datetime) -> Iterator[D
 
 def _stall(observed: Observed, terms: Terms, attempt: AttemptStatus, running_at: datetime) -> Iterator[Deadline]:
     """On the operator's own clock: a restart of the operator, not a failed scrape, starts it anew."""
-    if terms.stall_timeout is None:
-        return
     scrape = observed.scrape
     moved = [running_at, observed.facts.started_at]
     doing = ""

@@ -30,7 +30,8 @@ def _attempt(old: RunStatus, new: RunStatus) -> Iterator[Event]:
     same = before is not None and before.number == after.number
     if old.phase is Phase.SUSPENDED and not same:
         yield _event("Normal", Reason.RESUMED, new.message or "resumed")
-    if after.created_at is not None and not (same and before is not None and before.created_at is not None):
+    created = after.created_at is not None and not (same and before is not None and before.created_at is not None)
+    if created and new.phase is not Phase.QUEUED:
         pods = new.replicas.desired if new.replicas else 0
         yield _event("Normal", Reason.ATTEMPT_STARTED, f"attempt {after.number}: {pods} pods are created")
     if after.running_at is not None and not (same and before is not None and before.running_at is not None):
@@ -49,8 +50,8 @@ def _ending(old: RunStatus, new: RunStatus) -> Iterator[Event]:
         yield _event("Normal", Reason.SUSPENDING, text)
     elif ending.reason_class is EndClass.GANG_INCOMPLETE:
         yield _event("Warning", Reason.GANG_INCOMPLETE, text)
-    elif ending.reason_class not in (EndClass.COMPLETED, EndClass.REFUSED):
-        yield _event("Warning", Reason.RESTARTING if new.phase is Phase.RESTARTING else _word(new), text)
+    elif new.phase is Phase.RESTARTING and ending.reason_class is not EndClass.REFUSED:
+        yield _event("Warning", Reason.RESTARTING, text)
 
 
 def _word(new: RunStatus) -> Reason:

@@ -6,6 +6,7 @@ from igpo_operator.api.reasons import ConditionType, EndClass, Phase, Reason
 from igpo_operator.api.status import AttemptRecord, AttemptStatus, Ending, Replicas, RestartCounts, RunStatus
 from igpo_operator.plan.actions import Action
 from igpo_operator.plan.budget import Ended, Verdict, judge
+from igpo_operator.plan.cause import final_cause
 from igpo_operator.plan.conditions import View, find, is_true
 from igpo_operator.plan.deadlines import running_seconds
 from igpo_operator.plan.gang import Gang
@@ -26,8 +27,9 @@ def suspended_ending(now: datetime) -> Ending:
 
 def end(scene: Scene, attempt: AttemptStatus, ending: Ending) -> Step:
     """Record why the attempt ends. Nothing is deleted yet: the next reconcile reads this back and does it."""
-    attempt = attempt.model_copy(update={"ending": ending})
     gang = scene.gang(attempt)
+    scheduled = attempt.scheduled_at or gang.first_scheduled
+    attempt = attempt.model_copy(update={"ending": ending, "scheduled_at": scheduled})
     status = scraped(scene.status.model_copy(update={"attempt": attempt}), scene.observed.scrape)
     status = ended(status, gang, scene.now)
     status = status.model_copy(
@@ -46,7 +48,8 @@ def stop(scene: Scene, attempt: AttemptStatus, ending: Ending) -> Step:
     told = give_back(gang.pods) if leaves_queue(ending.reason_class) else ()
     actions: tuple[Action, ...] = (*told, *delete_unfinished(gang.pods), *late.forced)
     if gang.all_stopped:
-        step = _close(scene, attempt, ending, gang)
+        ending = final_cause(gang, ending, scene.now)
+        step = _close(scene, attempt.model_copy(update={"ending": ending}), ending, gang)
         return Step(step.status, step.view, actions=actions, requeue_at=step.requeue_at)
     view = _overdue_view(_stopping(scene, attempt, ending), late)
     return Step(scene.status, view, actions=actions, requeue_at=late.requeue_at)
@@ -104,6 +107,7 @@ def _verdict(scene: Scene, attempt: AttemptStatus, ending: Ending, status: RunSt
 def _close(scene: Scene, attempt: AttemptStatus, ending: Ending, gang: Gang) -> Step:
     """Ledger, counters, budget; then the end of the run, Suspended, or the next attempt: all in one write."""
     status = ended(scraped(scene.status, scene.observed.scrape), gang, scene.now)
+    status = status.model_copy(update={"attempt": attempt})
     verdict = _verdict(scene, attempt, ending, status)
     ran = running_seconds(attempt, ending.at)
     status = status.model_copy(

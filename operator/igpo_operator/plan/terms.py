@@ -16,13 +16,11 @@ class Terms:
     queue_name: str = ""
     backoff_limit: int = 3
     active_deadline: int | None = None
-    pre_running_deadline: int | None = 1800
-    stall_timeout: int | None = 1800
+    pre_running_deadline: int = 1800
+    stall_timeout: int = 1800
     ttl: int | None = None
     force_delete_after: int | None = None
     source: CheckpointSource | None = None
-    planned_steps: int | None = None
-    """Known from the spec for RL; SFT in epochs knows it after reading the data."""
 
     @classmethod
     def of(cls, resource: RunResource) -> "Terms":
@@ -41,5 +39,4 @@ class Terms:
             ttl=policy.ttl_seconds_after_finished,
             force_delete_after=policy.force_delete_after_seconds,
             source=trainer.model.from_,
-            planned_steps=getattr(trainer, "steps", None),
         )

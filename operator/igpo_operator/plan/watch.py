@@ -40,14 +40,11 @@ def watch(scene: Scene, attempt: AttemptStatus) -> Step:
 
 
 def _started(attempt: AttemptStatus, gang: Gang, now: datetime) -> AttemptStatus:
-    """Note the first pod's placement and the moment when every rank ran; each is noted once."""
-    first = gang.first_scheduled
-    if attempt.scheduled_at is None and first is not None:
-        attempt = attempt.model_copy(update={"scheduled_at": first})
-    if attempt.running_at is None and gang.all_started:
-        moment = min(max(gang.last_started or now, attempt.decided_at), now)
-        attempt = attempt.model_copy(update={"running_at": moment.replace(microsecond=0)})
-    return attempt
+    """Note once when every rank ran. The first pod's placement is noted with it: it is not worth a write of its own."""
+    if attempt.running_at is not None or not gang.all_started:
+        return attempt
+    moment = min(max(gang.last_started or now, attempt.decided_at), now).replace(microsecond=0)
+    return attempt.model_copy(update={"running_at": moment, "scheduled_at": gang.first_scheduled})
 
 
 def _ending(scene: Scene, gang: Gang, limits: list[Deadline]) -> Ending | None:

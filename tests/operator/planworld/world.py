@@ -11,7 +11,6 @@ from igpo_operator.plan.observed import Disruption, Observed, Pod, Refusal, Runn
 from igpo_operator.plan.plan import plan
 from igpo_operator.render.names import ATTEMPT_LABEL, KUEUE_RETRIABLE_ANNOTATION, RANK_LABEL
 from igpo_trainer.spec.contract import CheckpointStatus, TerminationMessage, TrainerStatus
-
 from planworld import pictures
 
 GRACE = timedelta(seconds=30)
