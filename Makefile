@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m igpo_cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-arms test check generate
+.PHONY: help demo demo-arms test check generate cluster cluster-down cluster-images cluster-packages
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -29,6 +30,18 @@ check: $(READY) ## style, types, layers, generated files
 generate: $(READY) ## write the files that are generated from the code
 	$(BIN)/python -m igpo_trainer.spec.reference docs/manifest.md
 	$(BIN)/python -m igpo_trainer.observe.metrics_page > docs/metrics.md
+
+cluster: $(READY) ## a throw-away Kubernetes with one node that stays up (root); says how to use and stop it
+	$(CLUSTER) up
+
+cluster-down: $(READY) ## stop it and remove every trace, also of clusters whose harness was killed
+	$(CLUSTER) down
+
+cluster-images: $(READY) ## build the images of this tree and give them to the node of `make cluster`
+	$(CLUSTER) images
+
+cluster-packages: $(READY) ## install the system packages that the node and the images need (root, apt)
+	$(CLUSTER) packages
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv
