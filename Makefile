@@ -5,7 +5,8 @@ READY := .venv/ready
 CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m igpo_cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-arms test check generate e2e e2e-smoke cluster-demo cluster cluster-down cluster-images cluster-packages
+.PHONY: help demo demo-arms test check generate
+.PHONY: cluster cluster-down cluster-images cluster-packages cluster-demo e2e e2e-smoke
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -37,21 +38,6 @@ generate: $(READY) ## write the files that are generated from the code
 	$(BIN)/python -m igpo_operator.api.crd crds
 	cp crds/*.yaml charts/igpo-operator/files/crds/
 
-e2e e2e-smoke cluster-demo: export PYTHONPATH = tests/cluster:tests/e2e
-
-e2e: $(READY) ## end-to-end tests on a throw-away Kubernetes, faults and all; needs root
-	$(BIN)/python -m igpo_cluster packages
-	$(BIN)/pytest -m e2e tests/cluster
-	$(BIN)/pytest -m e2e tests/e2e
-
-e2e-smoke: $(READY) ## the shortest of them: install the chart, train the tiny chain
-	$(BIN)/python -m igpo_cluster packages
-	$(BIN)/pytest -m e2e tests/e2e/test_smoke.py
-
-cluster-demo: $(READY) ## the demo on a throw-away Kubernetes, every step explained; needs root
-	$(BIN)/python -m igpo_cluster packages
-	$(BIN)/python -m igpo_e2e.demo
-
 cluster: $(READY) ## a throw-away Kubernetes with one node that stays up (root); says how to use and stop it
 	$(CLUSTER) up
 
@@ -63,6 +49,16 @@ cluster-images: $(READY) ## build the images of this tree and give them to the n
 
 cluster-packages: $(READY) ## install the system packages that the node and the images need (root, apt)
 	$(CLUSTER) packages
+
+cluster-demo: $(READY) cluster-packages ## the demo on a throw-away Kubernetes, every step explained (root)
+	PYTHONPATH=tests/cluster:tests/e2e $(BIN)/python -m igpo_e2e.demo
+
+e2e: $(READY) cluster-packages ## end-to-end tests on a throw-away Kubernetes, faults and all (root)
+	$(BIN)/pytest -m e2e tests/cluster
+	$(BIN)/pytest -m e2e tests/e2e
+
+e2e-smoke: $(READY) cluster-packages ## the shortest of them: install the chart, train the tiny chain (root)
+	$(BIN)/pytest -m e2e tests/e2e/test_smoke.py
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv
