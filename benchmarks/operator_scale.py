@@ -71,8 +71,8 @@ def start_operator(cluster: Cluster, folder: Path, port: int) -> subprocess.Pope
     environment = os.environ | {
         "KUBECONFIG": str(cluster.user(USER, ["system:masters"])),
         "IGPO_OPERATOR_TRAINER_IMAGE": "igpo-trainer:scale",
-        "IGPO_OPERATOR_METRICS_PORT": str(port),
-        "IGPO_OPERATOR_NAMESPACE": NAMESPACE,
+        "IGPO_OPERATOR_PORT": str(port),
+        "IGPO_OPERATOR_NAMESPACES": NAMESPACE,
     }
     log = (folder / "operator.log").open("wb")
     return subprocess.Popen([sys.executable, "-m", "igpo_operator"], env=environment, stdout=log, stderr=log, cwd=ROOT)
