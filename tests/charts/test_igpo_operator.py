@@ -91,6 +91,7 @@ def test_every_setting_is_a_variable_that_the_operator_knows() -> None:
     }
     assert variables.keys() <= known
     assert variables["NAMESPACES"] == "a,b"
+    assert variables["MAY_READ_NODES"] == "true"
     assert variables["PROGRESS_INTERVAL_SECONDS"] == "5"
     assert variables["TRAINER_IMAGE"].endswith(f":{_read(CHART / 'Chart.yaml')['appVersion']}")
 

@@ -1,11 +1,13 @@
 """One cluster, one operator and one record of everything for the whole session."""
 
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from igpo_cluster import workspace
 from igpo_cluster.cluster import Cluster
 from igpo_cluster.control_plane import Options
 from igpo_cluster.full import FullCluster
@@ -17,6 +19,8 @@ from igpo_e2e.run import Run
 
 LAST = "test_status.py"
 """Judges everything that the other tests made the operator write."""
+STANDING = "IGPO_E2E_CLUSTER"
+"""Variable with the name of a cluster that is up (`dev` is that of `make cluster`), for quick turns at a desk."""
 FIRST = "test_smoke.py"
 FOLDER = Path(__file__).parent
 
@@ -33,10 +37,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def full() -> Iterator[FullCluster]:
-    """A control plane and a node, for this session."""
+    """A control plane and a node: new ones for this session, or those that `make cluster` left up, by name."""
     harness = FullCluster(Options(name="e2e"))
-    with harness:
+    standing = os.environ.get(STANDING)
+    if standing:
+        harness.workspace = workspace.find(standing)
+        harness.cluster = Cluster(harness.workspace.folder)
         yield harness
+        harness.cluster.close()
+    else:
+        with harness:
+            yield harness
 
 
 @pytest.fixture(scope="session")

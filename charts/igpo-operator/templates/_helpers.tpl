@@ -39,7 +39,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   verbs: [get, list, watch]
 - apiGroups: [igpo.dev]
   resources: [igpotrainings/status, lengthalignedsfts/status]
-  verbs: [get, patch, update]
+  verbs: [update]
 - apiGroups: [igpo.dev] # owner references that block deletion, where an admission plugin guards them
   resources: [igpotrainings/finalizers, lengthalignedsfts/finalizers]
   verbs: [update]
@@ -60,5 +60,5 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   verbs: [create]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  verbs: [create, get, patch, update]
+  verbs: [create, get, list, update]
 {{- end -}}

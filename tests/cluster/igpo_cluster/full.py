@@ -31,8 +31,7 @@ class FullCluster:
     def __enter__(self) -> Cluster:
         packages.require()
         control_plane.locate_programs(self.options)
-        for name in ("pause", *programs.NODE):
-            programs.locate(name)
+        locate_node_programs()
         workspace.sweep()
         _require_alone()
         machine = Machine.free()
@@ -75,6 +74,12 @@ class FullCluster:
         finally:
             node.start_kubelet(self.cluster, machine)
             self.cluster.kubectl("wait", "--for=condition=Ready", f"node/{node.NODE}", "--timeout=60s")
+
+
+def locate_node_programs() -> None:
+    """Build what a node needs and what is missing, before any time limit runs."""
+    for name in ("pause", *programs.NODE):
+        programs.locate(name)
 
 
 def _require_alone() -> None:

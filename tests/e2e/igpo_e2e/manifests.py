@@ -42,7 +42,9 @@ def slow(name: str, steps: int = 16, **changes: Any) -> Manifest:
         "groupSize": 8,
         "sampling": {"steps": 24},
     }
-    return tiny(RL, name, **merged(pace, changes))
+    document = tiny(RL, name, **pace)
+    document["spec"] = merged(document["spec"], changes)
+    return document
 
 
 def merged(base: Manifest, changes: Manifest) -> Manifest:

@@ -28,7 +28,7 @@ SERVICE_ACCOUNT = f"system:serviceaccount:{NAMESPACE}:{DEPLOYMENT}"
 """The operator as the audit log names it."""
 
 QUICK = {
-    "scrapeIntervalSeconds": 2,
+    "scrapeSeconds": 2,
     "lingerSeconds": 4,
     "progressIntervalSeconds": 2,
     "restartBaseSeconds": 1,

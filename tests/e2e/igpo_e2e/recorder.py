@@ -8,6 +8,7 @@ from typing import Any
 
 from kubernetes import client, watch
 from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
 
 from igpo_cluster.cluster import Cluster
 from igpo_operator.api.kinds import GROUP, KINDS, VERSION
@@ -61,7 +62,5 @@ def _follow(cluster: Cluster, watcher: Any, plural: str, record: Record, ended: 
                 if event["type"] in ("ADDED", "MODIFIED"):
                     record.versions.append(event["object"])
                 newest = event["object"]["metadata"]["resourceVersion"]
-        except ApiException as error:
-            record.errors.append(f"{plural}: {error.status} {error.reason}")
-            if error.status == 410:
-                newest = "0"
+        except (ApiException, HTTPError) as error:
+            record.errors.append(f"{plural}: {error}")
