@@ -19,7 +19,7 @@ from igpo_operator.apply import logs
 from igpo_operator.apply.cache import Cache
 from igpo_operator.apply.clock import Clock, SystemClock
 from igpo_operator.apply.config import InvalidConfigError, OperatorConfig, describe_variables, operator_version
-from igpo_operator.apply.errors import ApiError
+from igpo_operator.apply.errors import ApiError, NoClusterError
 from igpo_operator.apply.events import EventPoster
 from igpo_operator.apply.execute import Executor
 from igpo_operator.apply.health import Health
@@ -256,4 +256,8 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"igpo-operator: {problem}\n")
         return 64
     logs.set_up(config.log_level, config.log_format)
-    return asyncio.run(operate(config))
+    try:
+        return asyncio.run(operate(config))
+    except NoClusterError as problem:
+        sys.stderr.write(f"igpo-operator: {problem}\n")
+        return 64

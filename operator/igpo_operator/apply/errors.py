@@ -6,6 +6,7 @@ ApiError                  the server answered with an error, or did not answer
 │   └── AlreadyExistsError     409 at create
 ├── RefusedError               400, 403, 413, 422: quota, policy, schema, missing rights; no use in trying again
 └── UnavailableError           429, 5xx, no connection, time-out: tried several times already
+NoClusterError                 neither a service account nor a usable kubeconfig
 NotOursError                   the name is held by an object of another owner
 """
 
@@ -43,6 +44,10 @@ class RefusedError(ApiError):
 
 class UnavailableError(ApiError):
     """The server could not do this just now."""
+
+
+class NoClusterError(Exception):
+    """Neither a service account nor a usable kubeconfig."""
 
 
 class NotOursError(Exception):

@@ -15,7 +15,7 @@ import aiohttp
 from kubernetes.aio import client as aio_client
 from kubernetes.aio import config as aio_config
 
-from igpo_operator.apply.errors import TRANSIENT, ApiError, UnavailableError, error_of
+from igpo_operator.apply.errors import TRANSIENT, ApiError, NoClusterError, UnavailableError, error_of
 from igpo_operator.apply.resources import Resource, resource_of
 from igpo_operator.render.names import MANAGER
 
@@ -71,16 +71,22 @@ class Kube:
 
     @classmethod
     async def connect(cls, *, context: str | None = None, observe: Observer | None = None) -> "Kube":
-        """Log in with the pod's service account, or with KUBECONFIG (~/.kube/config) outside a cluster."""
+        """Log in with the pod's service account, or with KUBECONFIG (~/.kube/config) outside a cluster.
+
+        NoClusterError if neither is there, or the kubeconfig has no such context.
+        """
         configuration = aio_client.Configuration()
         try:
             if context is not None:
                 raise aio_config.ConfigException("a context was asked for")
             aio_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # the library is untyped
         except aio_config.ConfigException:
-            await aio_config.load_kube_config(  # type: ignore[no-untyped-call]
-                context=context, client_configuration=configuration
-            )
+            try:
+                await aio_config.load_kube_config(  # type: ignore[no-untyped-call]
+                    context=context, client_configuration=configuration
+                )
+            except aio_config.ConfigException as error:
+                raise NoClusterError(f"no cluster to talk to: {error}; set KUBECONFIG") from error
         return cls(configuration, observe=observe or (lambda _verb, _resource, _code: None))
 
     async def close(self) -> None:

@@ -1,6 +1,8 @@
 """`igpo`: the command line. Errors of ours are one line on stderr and the contract's exit code, never a traceback."""
 
+import contextlib
 import sys
+from importlib.metadata import entry_points
 
 import typer
 
@@ -23,6 +25,9 @@ app = typer.Typer(
 for command in (run, validate, evaluate, report, schema):
     name = "eval" if command is evaluate else command.__name__
     app.command(name)(command)
+for point in entry_points(group="igpo.commands"):  # what other installed packages add, as the operator does
+    with contextlib.suppress(ModuleNotFoundError):  # added by an extra that is not installed
+        app.command(point.name)(point.load())
 
 
 @app.callback(invoke_without_command=True)
