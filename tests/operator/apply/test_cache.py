@@ -123,4 +123,4 @@ def test_in_whatever_order_versions_come_the_newest_stays(order: list[tuple[str,
     cache = Cache(Clock())
     for uid, version in order:
         cache.put_pod(pod_body(uid, uid=uid, version=version), Source.WATCH)
-    assert {owned.pod.uid: owned.pod.resource_version for owned in cache.pods()} == {uid: "12" for uid in "abc"}
+    assert {owned.pod.uid: owned.pod.resource_version for owned in cache.pods()} == dict.fromkeys("abc", "12")
