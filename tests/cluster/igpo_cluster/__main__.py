@@ -5,9 +5,11 @@ import sys
 from collections.abc import Callable, Sequence
 
 from igpo_cluster import packages, programs, workspace
+from igpo_cluster.cluster import Cluster
 from igpo_cluster.control_plane import ControlPlane, Options
 from igpo_cluster.errors import ClusterError
-from igpo_cluster.full_cluster import FullCluster
+from igpo_cluster.full import FullCluster
+from igpo_cluster.images import Images
 from igpo_cluster.progress import say
 
 
@@ -73,6 +75,11 @@ def _env(options: argparse.Namespace) -> None:
     sys.stdout.write(f"export PATH={programs.locate('kubectl').parent}:{programs.locate('helm').parent}:$PATH\n")
 
 
+def _images(options: argparse.Namespace) -> None:
+    images = Images.load(Cluster(workspace.find(options.name).folder))
+    sys.stdout.write(f"{images.operator}\n{images.trainer}\n")
+
+
 def _packages(_: argparse.Namespace) -> None:
     packages.install()
 
@@ -88,6 +95,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
     "status": (_status, "list the clusters of this user"),
     "kubeconfig": (_kubeconfig, "print the path of the administrator's kubeconfig"),
     "env": (_env, "print shell lines that set KUBECONFIG and PATH"),
+    "images": (_images, "build the images of this tree, give them to the node and print their references"),
     "packages": (_packages, "install the system packages that a node needs, by apt, as root"),
     "programs": (_programs, "build programs now (default: those of the control plane) and print their paths"),
 }

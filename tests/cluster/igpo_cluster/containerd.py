@@ -4,12 +4,14 @@ The store also remembers the containers of the last cluster, whose processes are
 next cluster's kubelet can see them.
 """
 
+import fcntl
 import shutil
 from pathlib import Path
 
 from igpo_cluster import processes, programs
 from igpo_cluster.cache import cache_folder
 from igpo_cluster.errors import ClusterError
+from igpo_cluster.image_layout import single_file_image
 from igpo_cluster.machine import Machine, run
 from igpo_cluster.processes import Process
 from igpo_cluster.waiting import until
@@ -27,7 +29,17 @@ def socket_of(folder: Path) -> Path:
 
 def ctr(folder: Path, *arguments: str | Path) -> str:
     """Run `ctr` against the node's images and containers."""
-    return run(["ctr", f"--address={socket_of(folder)}", f"--namespace={_NAMESPACE}", *arguments])
+    return run(ctr_words(folder, *arguments))
+
+
+def ctr_words(folder: Path, *arguments: str | Path) -> list[str]:
+    """The words of a `ctr` command."""
+    return ["ctr", f"--address={socket_of(folder)}", f"--namespace={_NAMESPACE}", *map(str, arguments)]
+
+
+def store_folder() -> Path:
+    """Where images are kept across clusters."""
+    return cache_folder("containerd")
 
 
 def start(folder: Path, machine: Machine) -> None:
@@ -36,7 +48,8 @@ def start(folder: Path, machine: Machine) -> None:
     Raises:
         ClusterError: a package is missing, or containerd ends.
     """
-    store = cache_folder("containerd")
+    store = store_folder()
+    _require_unused(store)
     _write_network(folder, machine)
     first = _start(folder, machine, store, cri=False)
     _forget_containers(folder, store)
@@ -90,6 +103,18 @@ def _configuration(folder: Path, store: Path, cri: bool) -> str:
     """
 
 
+def _require_unused(store: Path) -> None:
+    """A second containerd on one store would wait for the first one's lock without a word."""
+    database = store / "io.containerd.metadata.v1.bolt" / "meta.db"
+    if database.exists():
+        with database.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                message = f"{store} is in use by another cluster; stop that, or set XDG_CACHE_HOME to another folder"
+                raise ClusterError(message) from error
+
+
 def _forget_containers(folder: Path, store: Path) -> None:
     containers = ctr(folder, "containers", "list", "-q").split()
     if containers:
@@ -125,8 +150,6 @@ def _write_network(folder: Path, machine: Machine) -> None:
 
 def _import_pause(folder: Path) -> None:
     """Import an image that holds one static executable, made here: the node has no network to fetch it from."""
-    from igpo_cluster.image_layout import single_file_image
-
     archive = folder / "pause.tar"
     single_file_image(archive, PAUSE_IMAGE, programs.locate("pause"))
     ctr(folder, "images", "import", archive)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from igpo_cluster import processes, programs
+from igpo_cluster.cache import cache_folder
 from igpo_cluster.errors import ClusterError
 from igpo_cluster.processes import Process
 from igpo_cluster.waiting import until
@@ -108,6 +109,7 @@ class Machine:
         _ip("link", "add", self.link, "type", "veth", "peer", "name", "eth0", "netns", str(first))
         _ip("address", "add", f"{self.host_address}/30", "dev", self.link)
         _ip("link", "set", self.link, "up")
+        # kubelet and containerd have paths in /var/lib and /run that no setting moves.
         inside = f"""
             ip link set lo up
             ip address add {self.address}/30 dev eth0
@@ -119,6 +121,10 @@ class Machine:
             sysctl -qw net.ipv4.ip_forward=1
             mount -t tmpfs tmpfs /run
             mount -t tmpfs tmpfs /var/log
+            mkdir /run/cache /run/lib /run/lib-work
+            mount --bind {cache_folder()} /run/cache
+            mount -t overlay overlay -o lowerdir=/var/lib,upperdir=/run/lib,workdir=/run/lib-work /var/lib
+            mount --move /run/cache {cache_folder()}
         """
         run(self.enter(folder, ["sh", "-euc", inside]))
         for network in (self.pods, self.services):

@@ -21,6 +21,7 @@ _COMMANDS = {
     "nsenter": "util-linux",
     "sysctl": "procps",
 }
+_FILES = {"/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring"}
 _CNI = "containernetworking-plugins"
 
 
@@ -28,6 +29,7 @@ def missing() -> list[str]:
     """The Debian packages that are needed and not there."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     names = {package for command, package in _COMMANDS.items() if not shutil.which(command, path=path)}
+    names |= {package for file, package in _FILES.items() if not Path(file).exists()}
     if not any((folder / "bridge").exists() for folder in (Path("/usr/lib/cni"), Path("/opt/cni/bin"))):
         names.add(_CNI)
     return sorted(names)

@@ -42,7 +42,7 @@ def _volume(cluster: Cluster, name: str) -> dict[str, Any]:
         "kind": "PersistentVolume",
         "metadata": {"name": name},
         "spec": {
-            "capacity": {"storage": "5Gi"},  # nominal: a folder has no limit
+            "capacity": {"storage": "100Gi"},  # nominal: a folder has no limit
             "accessModes": ["ReadWriteOnce", "ReadWriteMany"],
             "persistentVolumeReclaimPolicy": "Retain",
             "storageClassName": STORAGE_CLASS,
