@@ -16,7 +16,7 @@ SIMULTANEOUS = timedelta(seconds=2)
 _SIGTERM_EXIT = 143
 _FIRST_SIGNAL_EXIT = 129
 _INVALID = (ExitCode.INVALID_RUN, ExitCode.INVALID_DATA)
-_NODE_REASONS = ("DeletionByPodGC", "DeletionByTaintManager", "NodeLost", "NodeShutdown")
+_NODE_REASONS = ("DeletionByPodGC", "DeletionByTaintManager", "NodeLost", "NodeShutdown", "Terminated")
 _LINES = 20
 _LINE_CHARACTERS = 300
 _MESSAGE_CHARACTERS = 1024
