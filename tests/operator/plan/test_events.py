@@ -1,11 +1,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
-from planworld.moments import MOMENTS
-from planworld.pictures import NOW
 
 from igpo_operator.api.reasons import EndClass, Phase, Reason
 from igpo_operator.api.status import AttemptStatus, Ending, RunStatus
 from igpo_operator.plan.events import events
+from planworld.moments import MOMENTS
+from planworld.pictures import NOW
 
 STATUSES = {name: moment().status for name, moment in MOMENTS.items()}
 
