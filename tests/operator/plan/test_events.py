@@ -1,3 +1,5 @@
+from functools import cache
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -7,21 +9,26 @@ from igpo_operator.plan.events import events
 from planworld.moments import MOMENTS
 from planworld.pictures import NOW
 
-STATUSES = {name: moment().status for name, moment in MOMENTS.items()}
+NAMES = st.sampled_from(sorted(MOMENTS))
+
+
+@cache
+def status(name):
+    return MOMENTS[name]().status
 
 
 def reasons(old, new):
     return [event.reason for event in events(old, new)]
 
 
-@given(st.sampled_from(sorted(STATUSES)))
+@given(NAMES)
 def test_without_a_change_there_is_no_event(name):
-    assert events(STATUSES[name], STATUSES[name]) == ()
+    assert events(status(name), status(name)) == ()
 
 
-@given(st.sampled_from(sorted(STATUSES)), st.sampled_from(sorted(STATUSES)))
+@given(NAMES, NAMES)
 def test_events_are_few_short_and_have_words(old, new):
-    happened = events(STATUSES[old], STATUSES[new])
+    happened = events(status(old), status(new))
     assert len(happened) <= 6
     assert all(event.message and len(event.message) <= 1000 for event in happened)
 
@@ -54,9 +61,9 @@ def test_ends_that_another_event_tells_are_not_told_twice():
 
 
 def test_a_failed_run_is_one_warning_with_its_reason():
-    assert reasons(STATUSES["running"], STATUSES["failed"]) == [Reason.VOLUME_HOLDS_ANOTHER_RUN]
+    assert reasons(status("running"), status("failed")) == [Reason.VOLUME_HOLDS_ANOTHER_RUN]
 
 
 def test_trouble_is_told_when_it_comes_and_not_when_it_goes():
-    assert reasons(RunStatus(), STATUSES["image-unavailable"])[-1] is Reason.IMAGE_UNAVAILABLE
-    assert Reason.IMAGE_UNAVAILABLE not in reasons(STATUSES["image-unavailable"], STATUSES["running"])
+    assert reasons(RunStatus(), status("image-unavailable"))[-1] is Reason.IMAGE_UNAVAILABLE
+    assert Reason.IMAGE_UNAVAILABLE not in reasons(status("image-unavailable"), status("running"))
