@@ -2,7 +2,7 @@
 for tests that need a node, one whole cluster and its images."""
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,19 +31,24 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         locate_node_programs()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the first of the tests that need Kueue the time to start it on a busy machine."""
+    for item in items:
+        if "queued_control_plane" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(300))
+
+
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A control plane with kwok and no nodes, started once for all workers; tests keep to their own namespaces."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if hasattr(request.config, "workerinput") else base
-    with _shared(shared / "control-plane", lambda: ControlPlane(_OPTIONS)) as cluster:
+    with _shared(tmp_path_factory, request, _OPTIONS) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
-def queued_control_plane() -> Iterator[Cluster]:
-    """A control plane with kwok and Kueue, one per worker: whether Kueue is there changes how every pod starts."""
-    with ControlPlane(_QUEUED) as cluster:
+def queued_control_plane(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """Another one with Kueue, whose webhooks see every pod. Names of queues and nodes are shared by all workers."""
+    with _shared(tmp_path_factory, request, _QUEUED) as cluster:
         yield cluster
 
 
@@ -79,15 +84,17 @@ def images(cluster: Cluster) -> Images:
 
 
 @contextmanager
-def _shared(note: Path, make: Callable[[], ControlPlane]) -> Iterator[Cluster]:
-    """The cluster that the file `note` names; the first to come starts it, the last to leave ends it."""
+def _shared(factory: pytest.TempPathFactory, request: pytest.FixtureRequest, options: Options) -> Iterator[Cluster]:
+    """One cluster for all workers of a session; the first to come starts it, the last to leave ends it."""
+    base = factory.getbasetemp()
+    note = (base.parent if hasattr(request.config, "workerinput") else base) / options.name
     with locked(note.with_suffix(".lock")):
         folder = Path(note.read_text()) if note.exists() else None
         if folder and folder.exists() and not Workspace(folder).abandoned:
             Workspace(folder).join()
             cluster = Cluster(folder)
         else:
-            cluster = make().__enter__()
+            cluster = ControlPlane(options).__enter__()
             note.write_text(str(cluster.folder))
     try:
         yield cluster
