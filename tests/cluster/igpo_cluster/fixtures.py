@@ -1,6 +1,7 @@
 """The pytest plug-in: one control plane per session, shared by the workers of xdist, and a namespace per test;
 for tests that need a node, one whole cluster and its images."""
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from igpo_cluster import workspace
 from igpo_cluster.cache import locked
 from igpo_cluster.cluster import Cluster
 from igpo_cluster.control_plane import ControlPlane, Options, locate_programs
@@ -16,6 +18,10 @@ from igpo_cluster.full import FullCluster, locate_node_programs
 from igpo_cluster.images import Images
 from igpo_cluster.workspace import Workspace
 
+STANDING = "IGPO_E2E_CLUSTER"
+"""Variable with the name of a cluster that is up (`dev` is that of `make cluster`), for quick turns at a desk."""
+OF_USER = "IGPO_E2E_USE_KUBECONFIG"
+"""With 1, the cluster is what KUBECONFIG says; IGPO_E2E_{OPERATOR,TRAINER}_IMAGE are images that it can pull."""
 _OPTIONS = Options(name="tests", kwok=True)
 _QUEUED = Options(name="queued", kwok=True, kueue=True)
 
@@ -62,24 +68,39 @@ def namespace(control_plane: Cluster) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def full() -> Iterator[FullCluster]:
-    """The harness of a cluster with a node, started once; needs root, and the tests in one process."""
-    harness = FullCluster(Options(name="e2e", kwok=True))
-    with harness:
-        yield harness
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullCluster]:
+    """The harness of a cluster with a node: a new one, or one that is up already (`STANDING`, `OF_USER`).
+
+    Needs root unless the cluster is the user's, and the tests in one process.
+    """
+    harness = FullCluster(Options(name="e2e"))
+    standing = os.environ.get(STANDING)
+    if os.environ.get(OF_USER) == "1":
+        harness.cluster = Cluster.of_user(tmp_path_factory.mktemp("cluster"))
+    elif standing:
+        harness.workspace = workspace.find(standing)
+        harness.cluster = Cluster(harness.workspace.folder)
+    else:
+        with harness:
+            yield harness
+        return
+    yield harness
+    harness.cluster.close()
 
 
 @pytest.fixture(scope="session")
 def cluster(full: FullCluster) -> Cluster:
     """The cluster with a node."""
     if full.cluster is None:
-        raise ClusterError("the cluster is not up")
+        raise ClusterError("the cluster has been left already")
     return full.cluster
 
 
 @pytest.fixture(scope="session")
 def images(cluster: Cluster) -> Images:
-    """The images of this working tree, given to the node."""
+    """The images of this working tree, given to the node; of a user's cluster those that the environment names."""
+    if os.environ.get(OF_USER) == "1":
+        return Images(*(os.environ[f"IGPO_E2E_{name}_IMAGE"] for name in ("OPERATOR", "TRAINER")))
     return Images.load(cluster)
 
 

@@ -23,6 +23,7 @@ from igpo_cluster.stored_image import StoredImage
 
 ROOT = Path(__file__).parents[3]
 _INPUTS = ("pyproject.toml", "README.md", "LICENSE", "images", "trainer", "operator", ".dockerignore")
+_VERSIONS = 4
 _COLD = {"operator": "1 min", "trainer": "6 min the first time, 15 s after a change of code"}
 
 
@@ -51,6 +52,7 @@ def load(cluster: Cluster, name: str, root: Path = ROOT) -> str:
     build(name, reference, root)
     with timed(f"give the image {name} to the node"):
         _transfer(cluster, reference)
+        _forget_old(cluster, name, reference)
     return reference
 
 
@@ -60,6 +62,7 @@ def build(name: str, reference: str, root: Path = ROOT) -> None:
     with locked(cache_folder("images") / "build.lock", "it builds images"):
         base = base_image()
         with timed(f"build the image {name}", _COLD[name]):
+            buildah("rm", "--all")  # what a killed build left
             buildah(
                 "build",
                 "--layers",
@@ -88,6 +91,19 @@ def _transfer(cluster: Cluster, reference: str) -> None:
         process.stdin.close()
         if process.wait():
             raise ClusterError(f"`ctr images import` ended with {process.returncode}; see {cluster.log('containerd')}")
+
+
+def _forget_old(cluster: Cluster, name: str, reference: str) -> None:
+    """Keep the images of the last few versions: each change of a requirement is another layer of gigabytes."""
+    note = cache_folder("images") / f"{name}.txt"
+    known = note.read_text().split() if note.exists() else []
+    known = [*(other for other in known if other != reference), reference]
+    for old in known[:-_VERSIONS]:
+        if _is_loaded(cluster, old):
+            ctr(cluster.folder, "images", "remove", old)
+        if buildah("images", "--quiet", "--filter", f"reference={old}").strip():
+            buildah("rmi", old)
+    note.write_text("\n".join(known[-_VERSIONS:]))
 
 
 def _is_loaded(cluster: Cluster, reference: str) -> bool:
