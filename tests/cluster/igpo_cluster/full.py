@@ -13,7 +13,7 @@ from igpo_cluster.errors import ClusterError
 from igpo_cluster.machine import Machine
 from igpo_cluster.workspace import Workspace
 
-_VOLUMES = 60
+_VOLUMES = 120
 _GRACE = "--node-monitor-grace-period=25s"  # half the default: a test waits for a dead node to be noticed
 
 

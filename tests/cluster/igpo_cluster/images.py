@@ -46,7 +46,7 @@ def load(cluster: Cluster, name: str, root: Path = ROOT) -> str:
     Raises:
         ClusterError: a package is missing, or buildah fails.
     """
-    reference = f"igpo.dev/igpo-{name}:{_key(root, name)}"
+    reference = reference_of(name, root)
     if _is_loaded(cluster, reference):
         return reference
     build(name, reference, root)
@@ -54,6 +54,17 @@ def load(cluster: Cluster, name: str, root: Path = ROOT) -> str:
         _transfer(cluster, reference)
         _forget_old(cluster, name, reference)
     return reference
+
+
+def reference_of(name: str, root: Path = ROOT) -> str:
+    """The reference of the image `name` of `root`: its tag is a hash of all files that the image may hold."""
+    digest = hashlib.sha256(name.encode())
+    for top in (root / entry for entry in _INPUTS):
+        files = sorted(top.rglob("*")) if top.is_dir() else [top] if top.exists() else []
+        for path in files:
+            if path.is_file() and "__pycache__" not in path.parts and ".egg-info" not in str(path):
+                digest.update(f"{path.relative_to(root)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return f"igpo.dev/igpo-{name}:{digest.hexdigest()[:16]}"
 
 
 def build(name: str, reference: str, root: Path = ROOT) -> None:
@@ -108,14 +119,3 @@ def _forget_old(cluster: Cluster, name: str, reference: str) -> None:
 
 def _is_loaded(cluster: Cluster, reference: str) -> bool:
     return reference in ctr(cluster.folder, "images", "list", "-q").split()
-
-
-def _key(root: Path, name: str) -> str:
-    """A hash of all files that the image may hold."""
-    digest = hashlib.sha256(name.encode())
-    for top in (root / entry for entry in _INPUTS):
-        files = sorted(top.rglob("*")) if top.is_dir() else [top] if top.exists() else []
-        for path in files:
-            if path.is_file() and "__pycache__" not in path.parts and ".egg-info" not in str(path):
-                digest.update(f"{path.relative_to(root)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
