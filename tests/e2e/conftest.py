@@ -1,16 +1,12 @@
 """One cluster, one operator and one record of everything for the whole session."""
 
-import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from igpo_cluster import workspace
 from igpo_cluster.cluster import Cluster
-from igpo_cluster.control_plane import Options
-from igpo_cluster.full import FullCluster
 from igpo_cluster.images import Images
 from igpo_e2e.manifests import SFT, tiny
 from igpo_e2e.operator import Operator
@@ -19,8 +15,6 @@ from igpo_e2e.run import Run
 
 LAST = "test_status.py"
 """Judges everything that the other tests made the operator write."""
-STANDING = "IGPO_E2E_CLUSTER"
-"""Variable with the name of a cluster that is up (`dev` is that of `make cluster`), for quick turns at a desk."""
 FIRST = "test_smoke.py"
 FOLDER = Path(__file__).parent
 
@@ -33,35 +27,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == FOLDER:
             item.add_marker(pytest.mark.e2e)
-
-
-@pytest.fixture(scope="session")
-def full() -> Iterator[FullCluster]:
-    """A control plane and a node: new ones for this session, or those that `make cluster` left up, by name."""
-    harness = FullCluster(Options(name="e2e"))
-    standing = os.environ.get(STANDING)
-    if standing:
-        harness.workspace = workspace.find(standing)
-        harness.cluster = Cluster(harness.workspace.folder)
-        yield harness
-        harness.cluster.close()
-    else:
-        with harness:
-            yield harness
-
-
-@pytest.fixture(scope="session")
-def cluster(full: FullCluster) -> Cluster:
-    """The cluster of `full`."""
-    if full.cluster is None:
-        raise RuntimeError("the cluster has been left already")
-    return full.cluster
-
-
-@pytest.fixture(scope="session")
-def images(cluster: Cluster) -> Images:
-    """The operator's and the trainer's images, built from this tree and known to the node."""
-    return Images.load(cluster)
 
 
 @pytest.fixture(scope="session")
