@@ -2,12 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m igpo_cluster
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-arms test check generate
+.PHONY: cluster cluster-down cluster-images cluster-packages cluster-demo e2e e2e-smoke
 
 help: ## list these targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: $(READY) ## SFT from scratch, then IGPO, on this machine; writes runs/
 	$(BIN)/igpo run -f examples/igpo-run.yaml
@@ -28,12 +30,36 @@ check: $(READY) ## style, types, layers, generated files
 	$(BIN)/python -m igpo_operator.api.reference /dev/stdout | diff docs/api.md -
 	$(BIN)/python -m igpo_operator.api.crd build/crds
 	diff -r crds build/crds
+	diff -r crds charts/igpo-operator/files/crds
 
 generate: $(READY) ## write the files that are generated from the code
 	$(BIN)/python -m igpo_trainer.spec.reference docs/manifest.md
 	$(BIN)/python -m igpo_trainer.observe.metrics_page > docs/metrics.md
 	$(BIN)/python -m igpo_operator.api.reference docs/api.md
 	$(BIN)/python -m igpo_operator.api.crd crds
+	cp crds/*.yaml charts/igpo-operator/files/crds/
+
+cluster: $(READY) ## a throw-away Kubernetes with one node that stays up (root); says how to use and stop it
+	$(CLUSTER) up
+
+cluster-down: $(READY) ## stop it and remove every trace, also of clusters whose harness was killed
+	$(CLUSTER) down
+
+cluster-images: $(READY) ## build the images of this tree and give them to the node of `make cluster`
+	$(CLUSTER) images
+
+cluster-packages: $(READY) ## install the system packages that the node and the images need (root, apt)
+	$(CLUSTER) packages
+
+cluster-demo: $(READY) cluster-packages ## the demo on a throw-away Kubernetes, every step explained (root)
+	PYTHONPATH=tests/cluster:tests/e2e $(BIN)/python -m igpo_e2e.demo
+
+e2e: $(READY) cluster-packages ## end-to-end tests on a throw-away Kubernetes, faults and all (root)
+	$(BIN)/pytest -m e2e tests/cluster
+	$(BIN)/pytest -m e2e tests/e2e
+
+e2e-smoke: $(READY) cluster-packages ## the shortest of them: install the chart, train the tiny chain (root)
+	$(BIN)/pytest -m e2e tests/e2e/test_smoke.py
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -145,7 +145,8 @@ class Resolved(StatusModel):
     operator_version: str | None = Field(default=None, max_length=64)
     source: SourceStatus | None = None
     claim_name: str | None = Field(default=None, max_length=253, description="The run's own volume claim.")
-    queue_epoch: int = Field(default=0, description="Suspends so far: each one leaves Kueue's pod group for a new one.")
+    queue_epoch: int = Field(default=0, description="How often the run has left Kueue's pod group for a new one.")
+    adopted: bool = Field(default=False, description="The volume already held this run, from another object.")
 
 
 class Replicas(StatusModel):
@@ -176,6 +177,9 @@ class RunStatus(StatusModel):
     start_time: Time | None = Field(default=None, description="When the first attempt's pods were first all running.")
     completion_time: Time | None = Field(default=None, description="When the run became Complete or Failed.")
     running_seconds: int = Field(default=0, description="Running time of finished attempts, for activeDeadlineSeconds.")
+    last_update_time: Time | None = Field(
+        default=None, description="When status was last written; limits how often progress alone is."
+    )
     released: bool = Field(default=False, description="ttlSecondsAfterFinished is over and the pods are removed.")
 
     @classmethod

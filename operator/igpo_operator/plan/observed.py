@@ -74,6 +74,8 @@ class Pod:
     """deletionTimestamp: when the kubelet should have killed what was left."""
     disruption: Disruption | None = None
     trainer: Waiting | Running | Terminated | None = None
+    ready_to_start: bool | None = None
+    """Condition PodReadyToStartContainers: False while volumes, Secrets or the network are not there yet."""
     image_id: str | None = None
     retriable: str | None = None
     """Value of Kueue's retriable-in-group annotation."""

@@ -15,6 +15,7 @@ RANK_LABEL: Final = f"{GROUP}/rank"
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 
 TRAINER_CONTAINER: Final = "trainer"
+METRICS_PORT_NAME: Final = "metrics"
 
 KUEUE_QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
 KUEUE_GROUP_LABEL: Final = "kueue.x-k8s.io/pod-group-name"
@@ -27,8 +28,13 @@ LAST_ATTEMPT: Final = MAX_ATTEMPT
 
 
 def base_name(kind: Kind, run: str) -> str:
-    """Name of the run's service, network policy and volume claim."""
+    """Name of the run's network policy and volume claim, and the beginning of its pods' names."""
     return f"{run}-{kind.short}"
+
+
+def service_name(kind: Kind, run: str) -> str:
+    """Name of the run's headless Service: kind first, since it has to begin with a letter and a run's name has not."""
+    return f"{kind.short}-{run}"
 
 
 def pod_name(kind: Kind, run: str, attempt: int, rank: int) -> str:

@@ -4,9 +4,12 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from igpo_cluster import programs, workspace
+from igpo_cluster import packages, programs, workspace
+from igpo_cluster.cluster import Cluster
 from igpo_cluster.control_plane import ControlPlane, Options
 from igpo_cluster.errors import ClusterError
+from igpo_cluster.full import FullCluster
+from igpo_cluster.images import Images
 from igpo_cluster.progress import say
 
 
@@ -21,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name == "programs":
             sub.add_argument("programs", nargs="*", default=list(programs.CONTROL_PLANE), metavar="PROGRAM")
         if name == "up":
-            sub.add_argument("--level", choices=["control-plane"], default="control-plane")
+            sub.add_argument("--level", choices=["control-plane", "full"], default="full")
     options = parser.parse_args(arguments)
     try:
         options.command(options)
@@ -34,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _up(options: argparse.Namespace) -> None:
     if any(space.state.name == options.name for space in workspace.every() if not space.abandoned):
         raise ClusterError(f"a cluster called {options.name} is up already; stop it with `make cluster-down`")
-    harness = ControlPlane(Options(name=options.name, kwok=True))
+    wanted = Options(name=options.name, kwok=True)
+    harness = FullCluster(wanted) if options.level == "full" else ControlPlane(wanted)
     cluster = harness.__enter__()
     if harness.workspace:
         harness.workspace.update(stays=True, owners=[])
@@ -54,7 +58,7 @@ def _down(options: argparse.Namespace) -> None:
         say(f"{space.folder} and everything it ran are gone")
 
 
-def _status(options: argparse.Namespace) -> None:
+def _status(_: argparse.Namespace) -> None:
     for space in workspace.every():
         state = space.state
         use = "abandoned" if space.abandoned else "stays" if state.stays else "in use"
@@ -71,6 +75,15 @@ def _env(options: argparse.Namespace) -> None:
     sys.stdout.write(f"export PATH={programs.locate('kubectl').parent}:{programs.locate('helm').parent}:$PATH\n")
 
 
+def _images(options: argparse.Namespace) -> None:
+    images = Images.load(Cluster(workspace.find(options.name).folder))
+    sys.stdout.write(f"{images.operator}\n{images.trainer}\n")
+
+
+def _packages(_: argparse.Namespace) -> None:
+    packages.install()
+
+
 def _programs(options: argparse.Namespace) -> None:
     for name in options.programs:
         sys.stdout.write(f"{programs.locate(name)}\n")
@@ -82,6 +95,8 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
     "status": (_status, "list the clusters of this user"),
     "kubeconfig": (_kubeconfig, "print the path of the administrator's kubeconfig"),
     "env": (_env, "print shell lines that set KUBECONFIG and PATH"),
+    "images": (_images, "build the images of this tree, give them to the node and print their references"),
+    "packages": (_packages, "install the system packages that a node needs, by apt, as root"),
     "programs": (_programs, "build programs now (default: those of the control plane) and print their paths"),
 }
 

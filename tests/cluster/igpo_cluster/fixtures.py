@@ -1,4 +1,5 @@
-"""The pytest plug-in: one control plane per session, shared by the workers of xdist, and a namespace per test."""
+"""The pytest plug-in: one control plane per session, shared by the workers of xdist, and a namespace per test;
+for tests that need a node, one whole cluster and its images."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -10,6 +11,9 @@ import pytest
 from igpo_cluster.cache import locked
 from igpo_cluster.cluster import Cluster
 from igpo_cluster.control_plane import ControlPlane, Options, locate_programs
+from igpo_cluster.errors import ClusterError
+from igpo_cluster.full import FullCluster, locate_node_programs
+from igpo_cluster.images import Images
 from igpo_cluster.workspace import Workspace
 
 _OPTIONS = Options(name="tests", kwok=True)
@@ -17,8 +21,11 @@ _OPTIONS = Options(name="tests", kwok=True)
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build what the collected tests need before the time limit of the first of them runs."""
-    if any("control_plane" in getattr(item, "fixturenames", ()) for item in session.items):
+    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    if wanted & {"control_plane", "full"}:
         locate_programs(_OPTIONS)
+    if "full" in wanted:
+        locate_node_programs()
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +44,28 @@ def namespace(control_plane: Cluster) -> Iterator[str]:
     control_plane.create_namespace(name, pod_security="restricted")
     yield name
     control_plane.delete_namespace(name)
+
+
+@pytest.fixture(scope="session")
+def full() -> Iterator[FullCluster]:
+    """The harness of a cluster with a node, started once; needs root, and the tests in one process."""
+    harness = FullCluster(Options(name="e2e", kwok=True))
+    with harness:
+        yield harness
+
+
+@pytest.fixture(scope="session")
+def cluster(full: FullCluster) -> Cluster:
+    """The cluster with a node."""
+    if full.cluster is None:
+        raise ClusterError("the cluster is not up")
+    return full.cluster
+
+
+@pytest.fixture(scope="session")
+def images(cluster: Cluster) -> Images:
+    """The images of this working tree, given to the node."""
+    return Images.load(cluster)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from igpo_cluster.errors import ClusterError
 from igpo_cluster.waiting import until
 
 MARK = "IGPO_CLUSTER_FOLDER"
+NAME = "IGPO_CLUSTER_PROGRAM"
 PROC = Path("/proc")
 
 _started: list["Process"] = []
@@ -45,14 +46,8 @@ class Process:
             raise ClusterError(f"{self.name} ended with {code}; the end of {log_path}:\n{tail}")
 
     def stop(self, patience: float = 10.0) -> None:
-        """SIGTERM, then after `patience` seconds SIGKILL; returns when the process is gone."""
-        _signal([self.pid], signal.SIGTERM)
-        try:
-            until(lambda: started_at(self.pid) is None, f"the end of {self.name}", within=patience)
-        except ClusterError:
-            _signal([self.pid], signal.SIGKILL)
-            until(lambda: started_at(self.pid) is None, f"the end of killed {self.name}")
-        _collect(self.pid)
+        """SIGTERM, then after `patience` seconds SIGKILL; returns when it and what it started are gone."""
+        stop_marked(self.folder, self.name, patience)
 
 
 def start(
@@ -62,7 +57,7 @@ def start(
 
     A session of its own keeps Ctrl-C from it: the harness gets that and stops its processes in order.
     """
-    env = {**os.environ, **(environment or {}), MARK: str(folder)}
+    env = {**os.environ, **(environment or {}), MARK: str(folder), NAME: name}
     log_path = log_of(folder, name)
     log_path.parent.mkdir(exist_ok=True)
     words = [str(word) for word in command]
@@ -81,37 +76,43 @@ def log_of(folder: Path, name: str) -> Path:
     return folder / "logs" / f"{name}.log"
 
 
-def marked(folder: Path) -> list[int]:
-    """The ids of the living processes of the cluster in `folder`."""
-    wanted = f"{MARK}={folder}".encode()
+def marked(folder: Path, name: str = "") -> list[int]:
+    """The ids of the living processes of the cluster in `folder`, or of its program `name`."""
+    wanted = {f"{MARK}={folder}".encode()} | ({f"{NAME}={name}".encode()} if name else set())
     found = []
     for entry in PROC.iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
-            if wanted in (entry / "environ").read_bytes().split(b"\0"):
+            if wanted <= set((entry / "environ").read_bytes().split(b"\0")):
                 found.append(int(entry.name))
         except (PermissionError, FileNotFoundError, ProcessLookupError):
             continue
     return found
 
 
-def stop_marked(folder: Path, patience: float = 2.0) -> None:
-    """End every process of the cluster in `folder`: SIGTERM, then after `patience` seconds SIGKILL.
+def send(folder: Path, name: str, number: signal.Signals) -> None:
+    """Send a signal to program `name` of the cluster in `folder`, as a test that stops a kubelet."""
+    _signal(marked(folder, name), number)
 
-    The apiserver would wait a minute for the watches of everybody else to end; nothing it holds has to be kept.
+
+def stop_marked(folder: Path, name: str = "", patience: float = 2.0) -> None:
+    """End the processes of the cluster in `folder`, or of its program `name`.
+
+    SIGTERM comes first, SIGKILL after `patience` seconds. The apiserver would wait a minute for the watches of
+    everybody else to end, and nothing it holds has to be kept.
 
     Raises:
         ClusterError: a process survived SIGKILL for half a minute.
     """
-    _signal(marked(folder), signal.SIGTERM)
+    _signal(marked(folder, name), signal.SIGTERM)
     try:
-        until(lambda: not marked(folder), "the end of the cluster's processes", within=patience)
+        until(lambda: not marked(folder, name), "the end of the cluster's processes", within=patience)
     except ClusterError:
-        _signal(marked(folder), signal.SIGKILL)
-        until(lambda: not marked(folder), f"the end of killed processes {marked(folder)}")
+        _signal(marked(folder, name), signal.SIGKILL)
+        until(lambda: not marked(folder, name), f"the end of killed processes {marked(folder, name)}")
     for process in _started:
-        if process.folder == folder:
+        if process.folder == folder and name in {"", process.name}:
             _collect(process.pid)
 
 

@@ -46,6 +46,7 @@ PROGRAMS = {
         Program("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler", "20 s", module="kubernetes"),
         Program("kubelet", "k8s.io/kubernetes/cmd/kubelet", "1 min", module="kubernetes"),
         Program("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy", "30 s", module="kubernetes"),
+        Program("pause", "igpo.dev/programs/pause", "2 s", module="pause"),
         Program("kwok", "sigs.k8s.io/kwok/cmd/kwok", "2 min", version="v0.8.0"),
         Program("coredns", "github.com/coredns/coredns", "2 min", version="v1.15.0"),
         Program("helm", "helm.sh/helm/v3/cmd/helm", "2 min", version="v3.22.0"),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from igpo_cluster.cache import locked
 from igpo_cluster.errors import ClusterError
+from igpo_cluster.machine import Machine
 from igpo_cluster.processes import started_at, stop_marked
 from igpo_cluster.progress import say
 
@@ -45,6 +46,8 @@ class State:
     name: str
     ready: bool = False
     stays: bool = False
+    machine: int | None = None
+    """Index of the `Machine` that the node runs in; None without a node."""
     owners: list[Owner] = field(default_factory=list)
 
 
@@ -88,7 +91,13 @@ class Workspace:
 
     def destroy(self) -> None:
         """End the cluster's processes and remove what they made: network, mounts, control groups, files."""
+        try:
+            machine = self.state.machine
+        except (FileNotFoundError, json.JSONDecodeError):
+            machine = None
         stop_marked(self.folder)
+        if machine is not None:
+            Machine(machine).remove()
         shutil.rmtree(self.folder)
 
     def _write(self, state: State) -> State:
@@ -98,14 +107,14 @@ class Workspace:
         return state
 
 
-def create(name: str) -> Workspace:
+def create(name: str, machine: Machine | None = None) -> Workspace:
     """A new, empty folder owned by this process, after sweeping what dead harnesses left."""
     sweep()
     folder = _root() / f"{name}-{secrets.token_hex(3)}"
     with locked(_root() / "lock"):
         folder.mkdir()
         workspace = Workspace(folder)
-        workspace._write(State(name=name, owners=[Owner.this_process()]))
+        workspace._write(State(name=name, owners=[Owner.this_process()], machine=machine.index if machine else None))
     return workspace
 
 

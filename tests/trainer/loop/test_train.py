@@ -27,6 +27,9 @@ def test_a_run_leaves_everything_a_person_needs(desk):
     assert (summary["all_wrong_start"], summary["all_wrong_end"]) == (wide[0]["all_wrong"], wide[-1]["all_wrong"])
     assert summary["rescued_groups"] == sum(r["rescue"]["rescued"] for r in desk.events(folder, "step")) > 0
     assert (position.step, position.checkpoint) == (2, "step-00000002")
+    marker = json.loads((folder / "checkpoints" / "step-00000002" / "complete").read_text())
+    assert position.latest.digest == marker["digest"]
+    assert position.best.step in {1, 2}
 
 
 def test_final_loads_with_from_pretrained_and_holds_the_trained_weights(desk):
@@ -83,6 +86,7 @@ def test_a_changed_batching_is_accepted_on_resume(desk):
 
 def test_best_is_published_when_an_earlier_checkpoint_scored_higher(desk):
     # The warm-up climbs to a rate that ruins the model, so that its first checkpoint is the best.
+    position = Position()
     folder = desk.train(
         desk.sft(
             "ruined",
@@ -92,7 +96,8 @@ def test_best_is_published_when_an_earlier_checkpoint_scored_higher(desk):
             dataset={"holdout": {"rows": 40}},
             evaluation={"everySteps": 1, "datasets": [{"source": "holdout", "samples": 4, "temperature": 1.0}]},
             checkpoints={"keepLast": 1, "keepBest": 1},
-        )
+        ),
+        position=position,
     )
     scores = {r["step"]: r["accuracy"] for r in desk.events(folder, "evaluation")}
     best = max(scores, key=lambda step: (scores[step], step))
@@ -101,6 +106,7 @@ def test_best_is_published_when_an_earlier_checkpoint_scored_higher(desk):
     stored = _weights(folder / "checkpoints" / f"step-{best:08d}")
     published = LlamaForCausalLM.from_pretrained(folder / "best")
     assert all(torch.equal(parameter, stored[f"lm.{name}"]) for name, parameter in published.named_parameters())
+    assert (position.best.step, position.latest.step) == (best, 4)
     marks = {r["step"]: r["best"] for r in desk.events(folder, "checkpoint")}
     assert marks[best]
     assert not marks[4]

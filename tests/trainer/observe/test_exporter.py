@@ -135,7 +135,10 @@ def test_status_has_the_contracts_form(exporter, make):
     exporter.progress(5)
     exporter.publish(make.evaluation(0))
     exporter.publish(make.step(10, loss=math.nan))
-    exporter.checkpoint(CheckpointStatus(step=10, path="checkpoints/step-10", digest="ab"))
+    exporter.checkpoint(
+        CheckpointStatus(step=10, path="checkpoints/step-10", digest="ab"),
+        CheckpointStatus(step=5, path="checkpoints/step-5", digest="cd"),
+    )
     body, headers = get(port, "/status")
     assert headers["Content-Type"] == "application/json"
     status = TrainerStatus.model_validate_json(body)
@@ -147,7 +150,8 @@ def test_status_has_the_contracts_form(exporter, make):
         "u1",
     )
     assert status.progress == 5
-    assert status.checkpoint.digest == "ab"
+    assert (status.checkpoint.digest, status.best.digest) == ("ab", "cd")
+    assert status.non_finite == ["loss"]
     assert status.eta_seconds == pytest.approx(30 * make.step(10).time.seconds)
     assert status.metrics["accuracy"] == 0.31
     assert status.metrics["all_wrong_initial"] == make.step(10).groups_initial.all_wrong_ratio

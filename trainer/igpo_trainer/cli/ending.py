@@ -41,12 +41,19 @@ def termination_of(evidence: Evidence) -> TerminationMessage:
     outcomes = evidence.outcomes
     code, reason, culprit = _decide(evidence)
     lines = culprit.traceback if culprit is not None and culprit.traceback else evidence.log[-_LAST_LINES:]
-    checkpoints = {outcome.step or 0: outcome.checkpoint for outcome in outcomes.values() if outcome.checkpoint}
+    saved = max(
+        (outcome for outcome in outcomes.values() if outcome.checkpoint),
+        key=lambda outcome: (outcome.latest is not None, outcome.step or 0),
+        default=None,
+    )
     return TerminationMessage(
         code=code,
         reason=reason,
         step=max((outcome.step for outcome in outcomes.values() if outcome.step is not None), default=None),
-        checkpoint=checkpoints[max(checkpoints)] if checkpoints else None,
+        cause=None if culprit is None else culprit.cause,
+        checkpoint=None if saved is None else saved.checkpoint,
+        latest=None if saved is None else saved.latest,
+        best=None if saved is None else saved.best,
         last_lines=[line[:_LINE_CHARACTERS] for line in lines],
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from igpo_trainer.spec.contract import ATTEMPT_VARIABLE, RUN_ID_VARIABLE
+from igpo_trainer.spec.contract import ATTEMPT_VARIABLE, RENDEZVOUS_PORT, RUN_ID_VARIABLE
 from igpo_trainer.spec.errors import InvalidRunError
 
 _SAFETY_SECONDS = 5
@@ -20,7 +20,7 @@ class Gang:
     node_rank: int = 0
     master_addr: str | None = None
     """Where node rank 0 listens; None on a single node: torchrun picks a free local port."""
-    master_port: int = 29500
+    master_port: int = RENDEZVOUS_PORT
     rendezvous_id: str = "igpo"
     rendezvous_conf: str = ""
 
@@ -48,8 +48,8 @@ class Gang:
             processes=_number(environment, "PET_NPROC_PER_NODE", default=1, least=1),
             nodes=nodes,
             node_rank=node_rank,
-            master_addr=address,
-            master_port=_number(environment, "PET_MASTER_PORT", default=29500, least=1),
+            master_addr=address if nodes > 1 else None,  # alone in its pod, it need not wait for its name in DNS
+            master_port=_number(environment, "PET_MASTER_PORT", default=RENDEZVOUS_PORT, least=1),
             rendezvous_id=environment.get("PET_RDZV_ID") or f"{run}-{attempt}",
             rendezvous_conf=environment.get("PET_RDZV_CONF", ""),
         )

@@ -19,6 +19,7 @@ from igpo_trainer.cli.outcome import read_outcomes
 from igpo_trainer.cli.rank_exit import read_rank_exits
 from igpo_trainer.spec.contract import (
     EXIT_FILE_VARIABLE,
+    GRACE_VARIABLE,
     MANIFEST_PATH,
     METRICS_LINGER_SECONDS,
     METRICS_PORT,
@@ -29,7 +30,6 @@ from igpo_trainer.spec.contract import (
 )
 from igpo_trainer.spec.errors import RunError
 
-GRACE_VARIABLE: Final = "IGPO_GRACE_SECONDS"
 TERMINATION_LOG_VARIABLE: Final = "IGPO_TERMINATION_LOG"
 DEFAULT_GRACE_SECONDS: Final = 600.0
 _LOG_DRAIN_SECONDS = 5.0

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from igpo_trainer.loop.folder import write_atomically
 from igpo_trainer.loop.position import Position
-from igpo_trainer.spec.contract import EXIT_FILE_VARIABLE, ExitCode
+from igpo_trainer.spec.contract import EXIT_FILE_VARIABLE, CheckpointStatus, ExitCode
 from igpo_trainer.spec.errors import RunError
 
 ABORTED = 128 + signal.SIGINT
@@ -29,6 +29,9 @@ class RankOutcome(BaseModel):
     reason: str
     step: int | None = None
     checkpoint: str | None = None
+    latest: CheckpointStatus | None = None
+    best: CheckpointStatus | None = None
+    cause: str | None = None
     traceback: list[str] = []
     at: float
     """Seconds since the epoch: the earliest failure is the cause of the others."""
@@ -42,10 +45,11 @@ def run_and_report(body: Callable[[], object], position: Position | None = None)
     another code after a fixed 30 s, so the first to have saved would cost the others their checkpoint.
     """
     code, reason, trace, text = int(ExitCode.DONE), "done", [], ""
+    cause: str | None = None
     try:
         body()
     except RunError as error:
-        code, reason = int(error.exit_code), _one_line(error) or type(error).__name__
+        code, reason, cause = int(error.exit_code), _one_line(error) or type(error).__name__, error.cause
     except KeyboardInterrupt:
         code, reason = ABORTED, "aborted by Ctrl-C; the last checkpoint is kept"
     except Exception as error:
@@ -57,7 +61,19 @@ def run_and_report(body: Callable[[], object], position: Position | None = None)
     sys.stdout.flush()
     sys.stderr.flush()
     position = position or Position()
-    left = _leave(RankOutcome(code=code, reason=reason, traceback=trace, at=time.time(), **_fields(position)))
+    left = _leave(
+        RankOutcome(
+            code=code,
+            reason=reason,
+            cause=cause,
+            step=position.step,
+            checkpoint=position.checkpoint,
+            latest=position.latest,
+            best=position.best,
+            traceback=trace,
+            at=time.time(),
+        )
+    )
     return int(ExitCode.DONE) if left and code == ExitCode.SAVED_ON_SIGTERM else code
 
 
@@ -103,10 +119,6 @@ def _leave(outcome: RankOutcome) -> bool:
 
 def _file(folder: Path, local_rank: int) -> Path:
     return folder / f"rank-{local_rank}.json"
-
-
-def _fields(position: Position) -> dict[str, object]:
-    return {"step": position.step, "checkpoint": position.checkpoint}
 
 
 def _one_line(error: BaseException) -> str:

@@ -88,9 +88,10 @@ def result_line(document: Document, run_dir: Path) -> str:
 
 def is_finished(document: Document, run_dir: Path) -> bool:
     """Whether the folder holds the result of this very run; raises InvalidRunError when it holds another's."""
-    from igpo_trainer.loop.identity import document_hash, require_claimable
+    from igpo_trainer.loop.identity import require_claimable
     from igpo_trainer.observe.journal import read_metrics
     from igpo_trainer.observe.records import EndRecord
+    from igpo_trainer.spec.identity import document_hash
 
     require_claimable(run_dir, document_hash(document), document.kind, document.name)
     return (run_dir / FINAL_DIR).is_dir() and any(isinstance(r, EndRecord) for r in read_metrics(run_dir))

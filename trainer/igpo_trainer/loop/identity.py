@@ -1,25 +1,15 @@
 """Whose run folder this is: run.json, adoption, and fencing of older attempts."""
 
-import hashlib
-import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from igpo_trainer.loop.folder import write_atomically
-from igpo_trainer.spec.contract import API_VERSION, RUN_FILE
-from igpo_trainer.spec.document import Document
+from igpo_trainer.spec.contract import RUN_FILE, Cause
 from igpo_trainer.spec.errors import InterruptedRunError, InvalidRunError
-
-MUTABLE_FIELDS: Final = frozenset(
-    {"suspend", "batching", "workers", "image", "storage", "runPolicy", "managedBy", "ttlSecondsAfterFinished"}
-)
-"""Fields of spec that may differ between attempts: they change where and how fast a run goes, never its result."""
 
 
 class RunIdentity(BaseModel):
@@ -44,6 +34,8 @@ class Claim:
     identity: RunIdentity
     resumed: bool
     """Whether the folder already held this run."""
+    adopted: bool = False
+    """Whether it did under another run id: the custom resource was deleted and applied again."""
 
     def still_owner(self) -> bool:
         """Whether run.json still names this attempt; read again at every call."""
@@ -85,7 +77,8 @@ def claim(
         write_atomically(path, (identity.model_dump_json(by_alias=True, indent=1) + "\n").encode())
     except OSError as error:
         raise _unwritable(run_dir, error.strerror) from error
-    return Claim(path, identity, resumed=earlier is not None)
+    adopted = earlier is not None and earlier.run_id != identity.run_id
+    return Claim(path, identity, resumed=earlier is not None, adopted=adopted)
 
 
 def require_claimable(run_dir: Path, spec_hash: str, kind: str, name: str) -> None:
@@ -110,27 +103,10 @@ def require_same_run(run_dir: Path, spec_hash: str, kind: str, name: str) -> Run
         raise InvalidRunError(
             f"{run_dir}: the volume holds another run, {earlier.kind}/{earlier.name} with spec hash "
             f"{earlier.spec_hash[:12]}, not {kind}/{name} with {spec_hash[:12]}; "
-            "give this run another name, storage.subPath or folder, or move the old one away"
+            "give this run another name, storage.subPath or folder, or move the old one away",
+            cause=Cause.VOLUME_HOLDS_ANOTHER_RUN,
         )
     return earlier
-
-
-def document_hash(document: Document) -> str:
-    """spec_hash of a checked document, with defaults left out."""
-    spec = document.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    return spec_hash({"apiVersion": API_VERSION, "kind": document.kind, "spec": spec})
-
-
-def spec_hash(document: Mapping[str, Any]) -> str:
-    """sha256, hex, of a manifest document without the fields that may change between attempts.
-
-    Equal for any order of keys and for 3 and 3.0. Give it the parsed document with defaults left out, so that a
-    default written down and one left out hash the same. Metadata and status do not count.
-    """
-    spec = {key: value for key, value in document.get("spec", {}).items() if key not in MUTABLE_FIELDS}
-    canonical = {"apiVersion": document.get("apiVersion"), "kind": document.get("kind"), "spec": _canonical(spec)}
-    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _read(path: Path) -> RunIdentity | None:
@@ -147,22 +123,14 @@ def _read(path: Path) -> RunIdentity | None:
 def _unwritable(folder: Path, why: str | None) -> InvalidRunError:
     return InvalidRunError(
         f"{folder} cannot be written by uid {os.getuid()}, gid {os.getgid()} ({why}): "
-        "make it writable for them, e.g. with securityContext.fsGroup"
+        "make it writable for them, e.g. with workers.podSecurityContext.fsGroup",
+        cause=Cause.VOLUME_NOT_WRITABLE,
     )
 
 
 def _fenced(path: Path, ours: RunIdentity, owner: RunIdentity | None) -> InterruptedRunError:
     held = "no attempt" if owner is None else f"run {owner.run_id}, attempt {owner.attempt}"
     return InterruptedRunError(
-        f"{path} belongs to {held}; attempt {ours.attempt} of run {ours.run_id} is fenced off and wrote nothing more"
+        f"{path} belongs to {held}; attempt {ours.attempt} of run {ours.run_id} is fenced off and wrote nothing more",
+        cause=Cause.FENCED_OFF,
     )
-
-
-def _canonical(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {str(key): _canonical(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_canonical(item) for item in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value

@@ -74,6 +74,7 @@ class IGPOLoop:
             while self.open.inner < self.spec.objective.inner_updates:
                 self.open.results.append(self.updater.update(scorer, self.open.scored, number))
         record = _with_updates(self.open, session.telemetry.step_time())
+        session.require_owner()
         for sample in self.open.samples:
             session.telemetry.sample(sample)
         session.telemetry.publish(record)

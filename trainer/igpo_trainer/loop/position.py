@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from igpo_trainer.spec.contract import CheckpointStatus
+
 
 @dataclass(slots=True)
 class Position:
@@ -11,3 +13,7 @@ class Position:
     """Last finished step; None before the first."""
     checkpoint: str | None = None
     """Folder name of the last complete checkpoint."""
+    latest: CheckpointStatus | None = None
+    """The same with its digest; on the main rank only."""
+    best: CheckpointStatus | None = None
+    """The highest-scored complete checkpoint; on the main rank only."""

@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar, cast
 import torch
 import torch.distributed as dist
 
+from igpo_trainer.spec.contract import Cause
 from igpo_trainer.spec.errors import RunError
 
 T = TypeVar("T")
@@ -81,16 +82,16 @@ class Ranks:
                 raise RunError(f"pooled work returned {len(results)} results for {len(part)} items")
         except Exception as raised:
             error = raised
-        told = self.gather_objects((len(items), results, None if error is None else _one_line(error), _kind(error)))
+        told = self.gather_objects((len(items), results, _Fault.of(error)))
         if error is not None:
             raise error
-        for rank, (_, _, line, kind) in enumerate(told):
-            if line is not None:
-                raise kind(f"rank {rank} failed: {line}")
+        for rank, (_, _, fault) in enumerate(told):
+            if fault is not None:
+                raise fault.told_by(rank)
         if len({length for length, *_ in told}) > 1:
             raise RunError(f"ranks disagree on the pooled work: {[length for length, *_ in told]} items by rank")
         merged: list[R | None] = [None] * len(items)
-        for rank, (_, theirs, _, _) in enumerate(told):
+        for rank, (_, theirs, _) in enumerate(told):
             merged[rank :: self.world] = theirs
         return cast("list[R]", merged)
 
@@ -102,13 +103,12 @@ class Ranks:
             results.append(action())
         except Exception as raised:
             error = raised
-        told = self.gather_objects(None if error is None else (_one_line(error), _kind(error)))
+        told = self.gather_objects(_Fault.of(error))
         if error is not None:
             raise error
         for rank, fault in enumerate(told):
             if fault is not None:
-                line, kind = fault
-                raise kind(f"rank {rank} failed: {line}")
+                raise fault.told_by(rank)
         return results[0]
 
     def on_main(self, action: Callable[[], T]) -> T | None:
@@ -141,11 +141,24 @@ class Ranks:
             dist.destroy_process_group()
 
 
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, RunError) else f"{type(error).__name__}: {text}"
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """What one rank tells the others of its error: they raise the same class, so that the exit code agrees."""
 
+    line: str
+    kind: type[RunError]
+    cause: Cause | None
 
-def _kind(error: Exception | None) -> type[RunError]:
-    """Name what the other ranks raise: the same class for our own errors, so that the exit code agrees."""
-    return type(error) if isinstance(error, RunError) else RunError
+    @classmethod
+    def of(cls, error: Exception | None) -> Self | None:
+        if error is None:
+            return None
+        text = " ".join(str(error).split())
+        if isinstance(error, RunError):
+            return cls(text, type(error), error.cause)
+        return cls(f"{type(error).__name__}: {text}", RunError, None)
+
+    def told_by(self, rank: int) -> RunError:
+        error = self.kind(f"rank {rank} failed: {self.line}")
+        error.cause = self.cause
+        return error

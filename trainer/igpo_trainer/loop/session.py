@@ -76,6 +76,17 @@ class Session:
         if self.stop.requested_anywhere(self.ranks):
             raise StopRequestedError
 
+    def require_owner(self) -> None:
+        """Raise InterruptedRunError on every rank when a newer attempt owns the folder. A collective.
+
+        Called right before every line of the journal: an attempt that comes back from the dead writes nothing more.
+        """
+        self.ranks.on_main(self._require_owner)
+
+    def _require_owner(self) -> None:
+        if self.claim is not None:
+            self.claim.require_owner()
+
     def resume(self) -> CheckpointInfo | None:
         """Load the newest complete checkpoint, verified, and cut the journal back to it; None on a fresh start."""
         if self.claim is not None:
@@ -89,11 +100,10 @@ class Session:
                 self.telemetry.publish(record)
             return None
         self.store.verify(latest.path)
-        self.position.step, self.position.checkpoint = latest.step, latest.path.name
+        self.position.step = latest.step
         self.policy.load(latest.path)
         self.telemetry.resumed()
-        if self.telemetry.exporter is not None:
-            self.telemetry.exporter.checkpoint(_status(latest))
+        self._show_checkpoints(latest, self.store.best())
         return latest
 
     def evaluate(self, sets: Sequence[EvaluationSet], *, step: int) -> None:
@@ -105,6 +115,7 @@ class Session:
             with self.phase(Phase.EVALUATE):
                 problems = self.data.measured(measured)
                 record = evaluate(self.worker, problems, measured, self.spec.sampling, step=step, seed=self.spec.seed)
+                self.require_owner()
                 self.telemetry.publish(record)
 
     def save_scheduled(self, step: int, write_more: Callable[[Path], None] = lambda _: None) -> None:
@@ -135,15 +146,19 @@ class Session:
 
     def _publish_result(self, step: int) -> None:
         self._publish_model(FINAL_DIR)
-        best = self.store.best()
+        best, latest = self.store.best(), self.store.latest()
         if best is not None and best.step != step:
             self.policy.load(best.path)
             self._publish_model(BEST_DIR)
+        if latest is not None:
+            self._show_checkpoints(latest, best or latest)
+        self._require_owner()
         self.telemetry.publish(EndRecord(step=step, time=Time(at=time.time())))
         if self.telemetry.journal is not None:
             self.telemetry.journal.sync()
 
     def _save(self, step: int, write_more: Callable[[Path], None], *, scheduled: bool) -> None:
+        self._require_owner()
         journal = self.telemetry.journal
         score = None
         if journal is not None:
@@ -168,18 +183,25 @@ class Session:
             if self.telemetry.exporter is not None:
                 self.telemetry.exporter.checkpoint_failed()
             raise
-        self.position.checkpoint = info.path.name
         self.telemetry.show(record)
+        self._show_checkpoints(info, self.store.best())
+
+    def _show_checkpoints(self, latest: CheckpointInfo, best: CheckpointInfo | None) -> None:
+        """Tell /status and whoever reports the end; the main rank's files are everyone's, but only it says so."""
+        position = self.position
+        position.checkpoint = latest.path.name
+        if not self.ranks.is_main:
+            return
+        position.latest, position.best = _status(latest), None if best is None else _status(best)
         if self.telemetry.exporter is not None:
-            self.telemetry.exporter.checkpoint(_status(info))
+            self.telemetry.exporter.checkpoint(position.latest, position.best)
 
     def _score_kept(self, step: int) -> float | None:
         """Score of the checkpoint that an unscheduled one replaces: only scheduled ones compete for best."""
         return next((info.score for info in self.store.all() if info.step == step), None)
 
     def _publish_model(self, name: str) -> None:
-        if self.claim is not None:
-            self.claim.require_owner()
+        self._require_owner()
         save_model(self.policy.denoiser.policy_lm, self.tokenizer, self.run_dir / name)
 
     def close(self) -> None:

@@ -12,11 +12,12 @@ from accelerate.tracking import get_available_trackers
 
 from igpo_trainer.loop.batching import BatchSizes
 from igpo_trainer.loop.data import RunData, load_data
-from igpo_trainer.loop.identity import Claim, claim, document_hash, require_claimable
+from igpo_trainer.loop.identity import Claim, claim, require_claimable
 from igpo_trainer.loop.interruption import StopRequestedError
 from igpo_trainer.loop.policy import Policy
 from igpo_trainer.loop.position import Position
 from igpo_trainer.loop.ranks import Ranks
+from igpo_trainer.loop.revisions import revisions_of
 from igpo_trainer.loop.rollouts import RolloutWorker
 from igpo_trainer.loop.session import Session
 from igpo_trainer.loop.sft import planned_updates
@@ -30,9 +31,10 @@ from igpo_trainer.observe.exporter import Exporter, RunIdentity
 from igpo_trainer.observe.journal import Journal
 from igpo_trainer.observe.records import StartRecord, StartTime
 from igpo_trainer.rewards.judge import Judge
-from igpo_trainer.spec.contract import BEST_DIR, CHECKPOINTS_DIR, FINAL_DIR, METRICS_PORT
+from igpo_trainer.spec.contract import BEST_DIR, CHECKPOINTS_DIR, FINAL_DIR, METRICS_PORT, Cause
 from igpo_trainer.spec.document import Document, Spec
 from igpo_trainer.spec.errors import InvalidRunError
+from igpo_trainer.spec.identity import document_hash
 from igpo_trainer.spec.igpo import IGPOTrainingSpec, JudgeSpec
 from igpo_trainer.spec.sft import LengthAlignedSFTSpec
 
@@ -80,7 +82,8 @@ def source_folder(document: Document, place: RunPlace) -> Path | None:
         return folder
     raise InvalidRunError(
         f"{document.place('spec', 'model', 'from')}: {origin.kind}/{origin.name} has no finished model in {run_dir}; "
-        "run it first, or put it into the same manifest"
+        "run it first, or put it into the same manifest",
+        cause=Cause.SOURCE_NOT_FINISHED,
     )
 
 
@@ -246,6 +249,7 @@ def _telemetry(
 ) -> Telemetry:
     spec = document.spec
     rl = spec if isinstance(spec, IGPOTrainingSpec) else None
+    revisions = revisions_of(spec)
     source = spec.model.from_.name if spec.model.from_ else spec.model.source or "scratch"
     exporter = Exporter(
         RunIdentity(
@@ -255,9 +259,12 @@ def _telemetry(
             model=source,
             dataset=spec.dataset.source,
             seed=spec.seed,
-            spec_hash=owner.identity.spec_hash[:12],
+            spec_hash=owner.identity.spec_hash,
             run_id=owner.identity.run_id,
             attempt=owner.identity.attempt,
+            adopted=owner.adopted,
+            model_revision=revisions.model,
+            dataset_revision=revisions.dataset,
             planned_steps=steps,
             world_size=ranks.world,
             rewards=("correctness", "format", *(rl.rewards.custom if rl else ())),

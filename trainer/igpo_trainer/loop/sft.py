@@ -14,6 +14,7 @@ from igpo_trainer.loop.session import Session
 from igpo_trainer.observe.records import Phase, SftStepRecord, TokenCounts
 from igpo_trainer.sft.examples import corrupt, noise_of_step
 from igpo_trainer.sft.loss import masked_cross_entropy
+from igpo_trainer.spec.contract import Cause
 from igpo_trainer.spec.errors import RunError
 from igpo_trainer.spec.sft import LengthAlignedSFTSpec
 
@@ -61,6 +62,7 @@ class SftLoop:
         with session.telemetry.phase(Phase.UPDATE):
             examples = [session.data.train[row] for row in rows]
             loss, norm, rate = self._update(examples, number)
+        session.require_owner()
         session.telemetry.publish(
             SftStepRecord(
                 step=number,
@@ -120,6 +122,7 @@ class SftLoop:
             session.telemetry.skipped_update("nonfinite")
             raise RunError(
                 f"step {number}: loss {loss_sum} or gradient norm {norm} is not finite; stopped before the optimizer "
-                "update, the last checkpoint is kept. Lower optimizer.learningRate"
+                "update, the last checkpoint is kept. Lower optimizer.learningRate",
+                cause=Cause.NON_FINITE,
             )
         return loss_sum, norm, policy.step()

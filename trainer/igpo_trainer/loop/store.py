@@ -14,6 +14,7 @@ from pydantic.alias_generators import to_camel
 
 import igpo_trainer
 from igpo_trainer.loop.folder import fsync, publish_dir, recover, remove_dir, scratch_dir
+from igpo_trainer.spec.contract import Cause
 from igpo_trainer.spec.errors import InvalidRunError, RunError
 
 MARKER = "complete"
@@ -198,7 +199,8 @@ class CheckpointStore:
         free = shutil.disk_usage(self.folder).free
         return RunError(
             f"disk full while saving {self.folder / name}: it needs {needed} and {free:,} are free; "
-            f"{kept}; enlarge the volume or lower checkpoints.keepLast, then start the run again"
+            f"{kept}; enlarge the volume or lower checkpoints.keepLast, then start the run again",
+            cause=Cause.DISK_FULL,
         )
 
 

@@ -19,7 +19,7 @@ from igpo_trainer.spec.igpo import IGPOTrainingSpec
 def train(
     document: Document, place: RunPlace, ranks: Ranks, stop: StopSignal, position: Position | None = None
 ) -> None:
-    """Run the document from its newest checkpoint to the end; summary and report are written whatever happens.
+    """Run the document from its newest checkpoint to the end; summary and report are written however it ends.
 
     Raises:
         InvalidRunError, InvalidDataError: nothing was trained; a retry would fail the same way.
@@ -44,7 +44,7 @@ def train(
 
 
 def _describe(session: Session) -> None:
-    if session.ranks.is_main:
+    if session.claim is not None and session.claim.still_owner():
         write_summary(session.run_dir)
         write_report(session.run_dir)
 

@@ -12,6 +12,7 @@ from igpo_trainer.loop.cycle import CycleScorer, ScoredGroup, group_batch
 from igpo_trainer.loop.policy import Policy
 from igpo_trainer.loop.ranks import Ranks
 from igpo_trainer.observe.exporter import SkipReason
+from igpo_trainer.spec.contract import Cause
 from igpo_trainer.spec.errors import RunError
 from igpo_trainer.spec.igpo import ObjectiveSpec
 
@@ -120,7 +121,8 @@ class Updater:
             self.on_skipped("nonfinite")
             raise RunError(
                 f"step {cycle}: loss {loss} or gradient norm {norm} is not finite; stopped before the optimizer "
-                "update, the last checkpoint is kept. Lower optimizer.learningRate, or raise objective.klCoefficient"
+                "update, the last checkpoint is kept. Lower optimizer.learningRate, or raise objective.klCoefficient",
+                cause=Cause.NON_FINITE,
             )
 
 

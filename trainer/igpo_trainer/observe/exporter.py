@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from igpo_trainer.observe.catalogue import METRICS as CATALOGUE
 from igpo_trainer.observe.catalogue import Metric, Type, metrics_of
-from igpo_trainer.observe.readings import Observation, Reading, headline, readings
+from igpo_trainer.observe.readings import Observation, Reading, headline, non_finite, readings
 from igpo_trainer.observe.records import (
     EvaluationRecord,
     JournalRecord,
@@ -52,6 +52,9 @@ class RunIdentity:
     spec_hash: str = ""
     run_id: str = ""
     attempt: int = 1
+    adopted: bool = False
+    model_revision: str | None = None
+    dataset_revision: str | None = None
     planned_steps: int = 0
     world_size: int = 1
     rewards: tuple[str, ...] = ("correctness", "format")
@@ -110,7 +113,14 @@ class Exporter:
         self._server: MetricsServer | None = None
         self._lock = threading.Lock()
         self._status = TrainerStatus(
-            stage=State.STARTING, planned_steps=run.planned_steps, attempt=run.attempt, run_id=run.run_id
+            stage=State.STARTING,
+            planned_steps=run.planned_steps,
+            attempt=run.attempt,
+            run_id=run.run_id,
+            adopted=run.adopted,
+            spec_hash=run.spec_hash,
+            model_revision=run.model_revision,
+            dataset_revision=run.dataset_revision,
         )
         self._progress = 0
         self._seconds_per_step: float | None = None
@@ -145,7 +155,7 @@ class Exporter:
             "model": run.model,
             "dataset": run.dataset,
             "seed": str(run.seed),
-            "spec_hash": run.spec_hash,
+            "spec_hash": run.spec_hash[:12],
         }
         yield Reading("igpo_run_info", 1, info)
         build = {name: _version(package) for name, package in (("version", "igpo"), ("torch", "torch"))}
@@ -181,10 +191,10 @@ class Exporter:
         with self._lock:
             self._progress += units
 
-    def checkpoint(self, status: CheckpointStatus) -> None:
-        """Show the newest complete checkpoint in /status; its record goes through `publish`."""
+    def checkpoint(self, latest: CheckpointStatus, best: CheckpointStatus | None = None) -> None:
+        """Show the newest complete checkpoint and the best in /status; their records go through `publish`."""
         with self._lock:
-            self._status = self._status.model_copy(update={"checkpoint": status})
+            self._status = self._status.model_copy(update={"checkpoint": latest, "best": best})
 
     def checkpoint_failed(self) -> None:
         """Count a checkpoint that could not be published."""
@@ -193,6 +203,9 @@ class Exporter:
     def skipped_update(self, reason: SkipReason) -> None:
         """Count an optimizer update that was not made."""
         self._add("igpo_trainer_skipped_updates_total", 1, {"reason": reason})
+        if reason == "nonfinite":
+            with self._lock:
+                self._status = self._status.model_copy(update={"non_finite": ["loss"]})
 
     def out_of_memory(self, phase: Phase) -> None:
         """Count an out-of-memory error that was caught by making the batch smaller."""
@@ -241,7 +254,7 @@ class Exporter:
             elif isinstance(record, StepRecord | SftStepRecord):
                 self._step_values = headline(record)
                 self._seconds_per_step = record.time.seconds
-                self._status = self._status.model_copy(update={"step": record.step})
+                self._status = self._status.model_copy(update={"step": record.step, "non_finite": non_finite(record)})
 
     def _add(self, name: str, amount: float, labels: Mapping[str, str]) -> None:
         counter = self._counters[name]

@@ -181,10 +181,18 @@ def _evaluation(record: EvaluationRecord) -> Iterator[Reading | Observation]:
 
 def headline(record: JournalRecord) -> dict[str, float]:
     """Pick the few finite numbers that /status and the terminal show, by short name."""
-    values: dict[str, Measure] = {}
+    return {name: kept for name, value in _headline(record).items() if (kept := finite(value)) is not None}
+
+
+def non_finite(record: JournalRecord) -> list[str]:
+    """Names of headline numbers that were measured but are infinite or not a number."""
+    return [name for name, value in _headline(record).items() if value is not None and finite(value) is None]
+
+
+def _headline(record: JournalRecord) -> dict[str, Measure]:
     match record:
         case StepRecord():
-            values = {
+            return {
                 "reward": record.reward_mean.get("total"),
                 "all_wrong_initial": record.groups_initial.all_wrong_ratio,
                 "all_wrong_final": record.groups_final.all_wrong_ratio,
@@ -194,7 +202,8 @@ def headline(record: JournalRecord) -> dict[str, float]:
                 "loss": record.loss,
             }
         case SftStepRecord():
-            values = {"loss": record.loss}
+            return {"loss": record.loss}
         case EvaluationRecord(dataset="holdout"):
-            values = {"accuracy": record.accuracy, "heldout_all_wrong": record.all_wrong}
-    return {name: kept for name, value in values.items() if (kept := finite(value)) is not None}
+            return {"accuracy": record.accuracy, "heldout_all_wrong": record.all_wrong}
+        case _:
+            return {}

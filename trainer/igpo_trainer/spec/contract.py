@@ -3,7 +3,7 @@
 Paths, environment, exit codes, ports, the termination message and the JSON of `/status`.
 """
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -25,11 +25,14 @@ FROM_VOLUME_PATH: Final = Path("/var/lib/igpo-from")
 TERMINATION_LOG_PATH: Final = Path("/dev/termination-log")
 TERMINATION_MESSAGE_BYTES: Final = 4096
 
+RENDEZVOUS_PORT: Final = 29500
+"""Where the pod of node rank 0 listens for the others."""
 METRICS_PORT: Final = 9400
 METRICS_LINGER_SECONDS: Final = 60.0
 
 RUN_ID_VARIABLE: Final = "IGPO_RUN_ID"
 ATTEMPT_VARIABLE: Final = "IGPO_ATTEMPT"
+GRACE_VARIABLE: Final = "IGPO_GRACE_SECONDS"
 EXIT_FILE_VARIABLE: Final = "IGPO_EXIT_DIR"
 
 RESERVED_VARIABLES: Final = frozenset(
@@ -82,8 +85,33 @@ class ExitCode(IntEnum):
     SAVED_ON_SIGTERM = 75
 
 
+class Cause(StrEnum):
+    """What went wrong, for a program; the reason is the same for a person. Causes are added, never renamed."""
+
+    VOLUME_HOLDS_ANOTHER_RUN = "VolumeHoldsAnotherRun"
+    VOLUME_NOT_WRITABLE = "VolumeNotWritable"
+    SOURCE_NOT_FINISHED = "SourceNotFinished"
+    """The folder of model.from holds no finished model."""
+    FENCED_OFF = "FencedOff"
+    """A newer attempt owns the folder."""
+    DISK_FULL = "DiskFull"
+    NON_FINITE = "NonFinite"
+    """Loss or gradient is infinite or not a number."""
+
+
 class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    """Unknown fields are passed over: trainer and operator may be of different versions."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class CheckpointStatus(_Message):
+    """A complete checkpoint."""
+
+    step: int
+    path: str = Field(description="Its folder, as the trainer sees it.")
+    digest: str = Field(description="sha256 over the checkpoint's files, hex.")
+    complete: bool = True
 
 
 class TerminationMessage(_Message):
@@ -92,7 +120,15 @@ class TerminationMessage(_Message):
     code: int = Field(description="Exit code of the container, one of ExitCode or the worker's own.")
     reason: str = Field(description="One line for a person: the value, the limit, the next action.")
     step: int | None = Field(default=None, description="Last finished step; absent before the first.")
+    cause: str | None = Field(default=None, description="One of Cause; absent where the code says it all.")
     checkpoint: str | None = Field(default=None, description="Folder name of the last complete checkpoint.")
+    latest: CheckpointStatus | None = Field(
+        default=None, description="The last complete checkpoint; of a finished run, that of `final/`."
+    )
+    best: CheckpointStatus | None = Field(
+        default=None,
+        description="The highest-scored complete checkpoint; of a finished run, what model.from with Best loads.",
+    )
     last_lines: list[str] = Field(default_factory=list, description="Tail of the log, oldest first.")
 
     def encode(self) -> bytes:
@@ -104,17 +140,8 @@ class TerminationMessage(_Message):
             elif message.reason:
                 message = message.model_copy(update={"reason": message.reason[: len(message.reason) // 2]})
             else:
-                message = message.model_copy(update={"checkpoint": None})
+                message = message.model_copy(update={"checkpoint": None, "latest": None, "best": None})
         return data
-
-
-class CheckpointStatus(_Message):
-    """The newest complete checkpoint, as `/status` reports it."""
-
-    step: int
-    path: str
-    digest: str = Field(description="sha256 over the checkpoint's files, hex.")
-    complete: bool = True
 
 
 class TrainerStatus(_Message):
@@ -127,5 +154,18 @@ class TrainerStatus(_Message):
     run_id: str = ""
     progress: int = Field(default=0, description="igpo_trainer_progress_total: moves whenever work is done.")
     eta_seconds: float | None = None
-    checkpoint: CheckpointStatus | None = None
+    adopted: bool = Field(default=False, description="The folder held this run under another run id.")
+    spec_hash: str = Field(default="", description="As in run.json, hex.")
+    model_revision: str | None = Field(default=None, description="Commit of the hub model; None for another source.")
+    dataset_revision: str | None = Field(default=None, description="Commit of the hub data set, if known.")
+    checkpoint: CheckpointStatus | None = Field(
+        default=None, description="The newest complete one; of a finished run, that of `final/`."
+    )
+    best: CheckpointStatus | None = Field(
+        default=None,
+        description="The highest-scored complete one; of a finished run, what model.from with Best loads.",
+    )
     metrics: dict[str, float] = Field(default_factory=dict, description="Finite all-reduced values only.")
+    non_finite: list[str] = Field(
+        default_factory=list, description="Metrics of the last step that are infinite or not a number, by name."
+    )

@@ -1,12 +1,17 @@
 """Errors that end a run, each with the exit code the pod contract gives it (see contract.ExitCode)."""
 
-from igpo_trainer.spec.contract import ExitCode
+from igpo_trainer.spec.contract import Cause, ExitCode
 
 
 class RunError(Exception):
     """A failure with one line for the reader: the value, the limit, the next action. Retried by the operator."""
 
     exit_code: ExitCode = ExitCode.FAILED
+
+    def __init__(self, message: str = "", *, cause: Cause | None = None) -> None:
+        super().__init__(message)
+        self.cause = cause
+        """For programs; None where the exit code says it all."""
 
 
 class InvalidRunError(RunError):

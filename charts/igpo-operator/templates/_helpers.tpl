@@ -1,0 +1,64 @@
+{{- define "igpo-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "igpo-operator.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- else if contains (include "igpo-operator.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "igpo-operator.name" .) | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "igpo-operator.selector" -}}
+app.kubernetes.io/name: {{ include "igpo-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "igpo-operator.labels" -}}
+{{ include "igpo-operator.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "igpo-operator.serviceAccountName" -}}
+{{- default (include "igpo-operator.fullname" .) .Values.serviceAccount.name -}}
+{{- end -}}
+
+{{- define "igpo-operator.image" -}}
+{{- printf "%s:%s" .repository (default .appVersion .tag) -}}
+{{- end -}}
+
+{{/* What the operator may do in a namespace that it watches. No Secrets, no logs. */}}
+{{- define "igpo-operator.rules" -}}
+- apiGroups: [igpo.dev]
+  resources: [igpotrainings, lengthalignedsfts]
+  verbs: [get, list, watch]
+- apiGroups: [igpo.dev]
+  resources: [igpotrainings/status, lengthalignedsfts/status]
+  verbs: [update]
+- apiGroups: [igpo.dev] # owner references that block deletion, where an admission plugin guards them
+  resources: [igpotrainings/finalizers, lengthalignedsfts/finalizers]
+  verbs: [update]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [create, delete, get, list, patch, watch]
+- apiGroups: [""]
+  resources: [configmaps, services]
+  verbs: [create, delete, get, patch]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [create, delete, get, patch]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [create, get]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create, get, list, update]
+{{- end -}}

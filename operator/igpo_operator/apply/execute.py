@@ -1,0 +1,127 @@
+"""Carrying out a plan's actions, in order. Each may already have been carried out by an operator that died."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from igpo_operator.apply.cache import Cache, Source
+from igpo_operator.apply.errors import AlreadyExistsError, ConflictError, NotFoundError, NotOursError
+from igpo_operator.apply.kube import Body, Kube
+from igpo_operator.apply.resources import CLAIMS, PODS, child_resource, resource_of
+from igpo_operator.apply.view import owner_of
+from igpo_operator.plan.actions import Action, AnnotatePod, Apply, Create, DeleteChild, DeletePod
+
+logger = logging.getLogger(__name__)
+
+
+class Executor:
+    """Carries out actions through the client and puts what came of them into the cache at once."""
+
+    def __init__(self, kube: Kube, cache: Cache) -> None:
+        """Nothing is done until `run`."""
+        self._kube = kube
+        self._cache = cache
+        self._applied: dict[tuple[str, str, str], tuple[str, int]] = {}
+
+    async def run(self, namespace: str, owner_uid: str | None, actions: Sequence[Action]) -> None:
+        """Carry out actions for a run (None: for pods whose run is gone).
+
+        RefusedError or NotOursError ends it: the rest of the plan assumed that this would work.
+        """
+        for action in actions:
+            match action:
+                case Apply(manifest):
+                    await self._apply(manifest, owner_uid)
+                case Create(manifest):
+                    await self._create(manifest, owner_uid)
+                case DeletePod(name, uid, grace_seconds):
+                    await self._delete_pod(namespace, name, uid, grace_seconds)
+                case AnnotatePod(name, uid, annotations):
+                    await self._annotate_pod(namespace, name, uid, annotations)
+                case DeleteChild(api_kind, name):
+                    await self._delete_child(namespace, api_kind, name, owner_uid)
+
+    async def _apply(self, manifest: Mapping[str, Any], owner_uid: str | None) -> None:
+        resource, metadata = resource_of(manifest), manifest["metadata"]
+        place = resource.kind, metadata["namespace"], metadata["name"]
+        try:
+            live = await self._kube.get(resource, metadata["namespace"], metadata["name"])
+        except NotFoundError:
+            pass
+        else:
+            _check_owner(resource.kind, live, owner_uid)
+            if self._applied.get(place) == (live["metadata"]["resourceVersion"], _fingerprint(manifest)):
+                return  # nobody has touched it since we applied the same
+        live = await self._kube.apply(manifest)
+        self._applied[place] = live["metadata"]["resourceVersion"], _fingerprint(manifest)
+
+    async def _create(self, manifest: Mapping[str, Any], owner_uid: str | None) -> None:
+        resource, metadata = resource_of(manifest), manifest["metadata"]
+        try:
+            body = await self._kube.create(manifest)
+        except AlreadyExistsError:
+            if resource is CLAIMS:
+                return  # a volume outlives its run on purpose; whose it is, the trainer finds out from run.json
+            body = await self._kube.get(resource, metadata["namespace"], metadata["name"])
+            _check_owner(resource.kind, body, owner_uid)
+        if resource is PODS:
+            self._cache.put_pod(body, Source.WRITE)
+
+    async def _delete_pod(self, namespace: str, name: str, uid: str, grace_seconds: int | None) -> None:
+        try:
+            body = await self._kube.delete(PODS, namespace, name, uid, grace_seconds)
+        except (NotFoundError, ConflictError):
+            await self._look_again(namespace, name, uid)
+            return
+        if body.get("kind") == PODS.kind and body["metadata"].get("deletionTimestamp"):
+            self._cache.put_pod(body, Source.WRITE)
+
+    async def _annotate_pod(self, namespace: str, name: str, uid: str, annotations: Mapping[str, str]) -> None:
+        try:
+            body = await self._kube.annotate(PODS, namespace, name, uid, annotations)
+        except (NotFoundError, ConflictError):
+            await self._look_again(namespace, name, uid)
+            return
+        self._cache.put_pod(body, Source.WRITE)
+
+    async def _look_again(self, namespace: str, name: str, uid: str) -> None:
+        """A pod is not what it was thought to be: gone, or its name is another pod's by now."""
+        try:
+            body = await self._kube.get(PODS, namespace, name)
+        except NotFoundError:
+            self._cache.remove_pod(namespace, name, uid)
+            return
+        if body["metadata"]["uid"] != uid:
+            self._cache.remove_pod(namespace, name, uid)
+        self._cache.put_pod(body, Source.WRITE)
+
+    async def _delete_child(self, namespace: str, api_kind: str, name: str, owner_uid: str | None) -> None:
+        resource = child_resource(api_kind)
+        self._applied.pop((resource.kind, namespace, name), None)
+        try:
+            live = await self._kube.get(resource, namespace, name)
+            if _controller_uid(live) != owner_uid:
+                logger.info("%s %s/%s is not of this run: kept", api_kind, namespace, name)
+                return
+            await self._kube.delete(resource, namespace, name, live["metadata"]["uid"])
+        except (NotFoundError, ConflictError):
+            return
+
+
+def _controller_uid(body: Body) -> str | None:
+    owner = owner_of(body)
+    return None if owner is None else owner[1]
+
+
+def _check_owner(kind: str, live: Body, owner_uid: str | None) -> None:
+    if _controller_uid(live) == owner_uid:
+        return
+    metadata = live["metadata"]
+    owners = ", ".join(f"{o['kind']} {o['name']}" for o in metadata.get("ownerReferences") or ()) or "nobody"
+    raise NotOursError(
+        f"{kind} {metadata['name']} already exists and belongs to {owners}; delete it or give the run another name"
+    )
+
+
+def _fingerprint(manifest: Mapping[str, Any]) -> int:
+    return hash(repr(manifest))

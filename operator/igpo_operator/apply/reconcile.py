@@ -1,0 +1,206 @@
+"""One look at one run: observe, plan, act, write status once, tell. Never two looks at the same run at once."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+
+from igpo_operator.api.kinds import kind_named
+from igpo_operator.apply.cache import Cache, OwnedPod, Source, source_of
+from igpo_operator.apply.clock import Clock
+from igpo_operator.apply.errors import ConflictError, NotFoundError, NotOursError, RefusedError
+from igpo_operator.apply.events import EventPoster
+from igpo_operator.apply.execute import Executor
+from igpo_operator.apply.kube import Kube
+from igpo_operator.apply.nodes import NodeReader
+from igpo_operator.apply.resources import runs_of
+from igpo_operator.apply.view import RunKey
+from igpo_operator.plan.actions import Action, Event, Plan
+from igpo_operator.plan.observed import Facts, Observed, Pod, Refusal, Run, Scrape
+
+logger = logging.getLogger(__name__)
+
+_ROUNDS: Final = 3
+"""Plans in one look: one more after each refusal, which the next plan must see."""
+
+Planner = Callable[[Observed], Plan]
+OrphanPlanner = Callable[[Sequence[Pod]], Sequence[Action]]
+
+
+class Scrapes(Protocol):
+    """Where the last answers of trainers are."""
+
+    def last(self, uid: str) -> Scrape | None:
+        """The last answer of a run's rank 0."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """What a reconciler acts with."""
+
+    kube: Kube
+    cache: Cache
+    clock: Clock
+    executor: Executor
+    events: EventPoster
+    nodes: NodeReader
+
+
+class Reconciler:
+    """Brings runs closer to what they should be."""
+
+    def __init__(
+        self,
+        hands: Hands,
+        *,
+        plan: Planner,
+        plan_orphan: OrphanPlanner,
+        facts: Facts,
+        scrapes: Scrapes,
+        may_work: Callable[[str], bool],
+    ) -> None:
+        """`may_work(namespace)` is whether this operator holds the Lease that covers it."""
+        self._hands = hands
+        self._plan = plan
+        self._plan_orphan = plan_orphan
+        self._facts = facts
+        self._scrapes = scrapes
+        self._may_work = may_work
+        self._refusals: dict[str, Refusal] = {}
+
+    async def reconcile(self, key: RunKey) -> datetime | None:
+        """Look at one run; returns when to look again. Raises when the API server would not answer."""
+        if not self._may_work(key[1]):
+            return None
+        run = self._hands.cache.run(key)
+        owned = self._hands.cache.pods_of(key)
+        await self._reconcile_orphans(key, run, owned)
+        if run is None:
+            return None
+        try:
+            return await self._reconcile_run(run)
+        except ConflictError:
+            logger.debug("status was written by another; looking again")
+            await self._read_again(run)
+            return self._hands.clock.now()
+        except NotFoundError:
+            await self._read_again(run)
+            return self._hands.clock.now() if self._hands.cache.run(key) is not None else None
+
+    async def _reconcile_run(self, run: Run) -> datetime | None:
+        for _ in range(_ROUNDS):
+            plan = self._plan(await self._observe(run))
+            refusal = await self._act(run, plan)
+            if refusal is None:
+                break
+            self._refusals[run.uid] = refusal
+        if plan.status is not None and plan.status.dump() != run.status.dump():
+            await self._write_status(run, plan)
+            await self._tell(run, plan.events)
+        self._forget_old_refusal(run)
+        return plan.requeue_at
+
+    async def _observe(self, run: Run) -> Observed:
+        cache = self._hands.cache
+        pods = tuple(owned.pod for owned in cache.pods_of(run.key) if owned.owner_uid == run.uid)
+        source = source_of(run)
+        return Observed(
+            run=run,
+            pods=tuple(sorted(pods, key=lambda pod: (pod.attempt, pod.rank))),
+            facts=self._facts,
+            now=self._hands.clock.now(),
+            source=None if source is None else cache.run(source),
+            source_chain=source_chain(cache, run),
+            scrape=self._scrapes.last(run.uid),
+            refusal=self._refusals.get(run.uid),
+            node_ready=await self._hands.nodes.of_overdue(pods),
+        )
+
+    async def _act(self, run: Run, plan: Plan) -> Refusal | None:
+        """Carry out a plan's actions; the refusal if the server would not create something."""
+        try:
+            await self._hands.executor.run(run.namespace, run.uid, plan.actions)
+        except RefusedError as problem:
+            code, message = problem.code, problem.message
+        except NotOursError as problem:
+            code, message = 409, str(problem)
+        else:
+            return None
+        attempt = run.status.attempt.number if run.status.attempt is not None else 0
+        logger.warning("attempt %d was refused with %d: %s", attempt, code, message)
+        return Refusal(attempt=attempt, code=code, message=message, at=self._hands.clock.now())
+
+    async def _write_status(self, run: Run, plan: Plan) -> None:
+        assert plan.status is not None
+        resource = runs_of(run.kind)
+        body = await self._hands.kube.replace(
+            {
+                "apiVersion": resource.api_version,
+                "kind": resource.kind,
+                "metadata": {
+                    "namespace": run.namespace,
+                    "name": run.name,
+                    "uid": run.uid,
+                    "resourceVersion": run.resource_version,
+                },
+                "spec": dict(run.spec),
+                "status": plan.status.dump(),
+            },
+            subresource="status",
+        )
+        self._hands.cache.put_run(body, Source.WRITE)
+        if plan.status.phase is not run.status.phase:
+            logger.info("phase %s → %s: %s", run.status.phase, plan.status.phase, plan.status.message or "")
+
+    async def _tell(self, run: Run, events: Sequence[Event]) -> None:
+        for event in events:
+            error = await self._hands.events.post(run, event)
+            if error is not None:
+                logger.warning("event %s was not posted: %s", event.reason, error)
+
+    async def _reconcile_orphans(self, key: RunKey, run: Run | None, owned: Sequence[OwnedPod]) -> None:
+        """Look after pods of this name whose run is gone, by UID."""
+        cache = self._hands.cache
+        gone: dict[str, list[Pod]] = {}
+        for one in owned:
+            if (run is None or one.owner_uid != run.uid) and not cache.unreadable(one.owner_uid):
+                gone.setdefault(one.owner_uid, []).append(one.pod)
+        for uid, pods in gone.items():
+            self._refusals.pop(uid, None)
+            await self._hands.executor.run(key[1], None, tuple(self._plan_orphan(pods)))
+
+    async def _read_again(self, run: Run) -> None:
+        """Take the run as it is stored now, or forget it."""
+        cache, resource = self._hands.cache, runs_of(run.kind)
+        try:
+            body = await self._hands.kube.get(resource, run.namespace, run.name)
+        except NotFoundError:
+            cache.remove_run(run.key, run.uid)
+            return
+        if body["metadata"]["uid"] != run.uid:
+            cache.remove_run(run.key, run.uid)
+        cache.put_run(body, Source.WRITE)
+
+    def _forget_old_refusal(self, run: Run) -> None:
+        refusal, attempt = self._refusals.get(run.uid), run.status.attempt
+        if refusal is not None and attempt is not None and attempt.number > refusal.attempt:
+            del self._refusals[run.uid]
+
+
+def source_chain(cache: Cache, run: Run) -> tuple[tuple[str, str], ...]:
+    """Follow model.from: (kind, name) of the source, its source, and so on, up to the first that repeats."""
+    chain: list[tuple[str, str]] = []
+    seen = {run.key}
+    current: Run | None = run
+    while current is not None:
+        source = source_of(current)
+        if source is None:
+            break
+        chain.append((kind_named(source[0]).kind, source[2]))
+        if source in seen:
+            break
+        seen.add(source)
+        current = cache.run(source)
+    return tuple(chain)

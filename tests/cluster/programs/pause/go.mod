@@ -1,0 +1,3 @@
+module igpo.dev/programs/pause
+
+go 1.25

@@ -1,0 +1,65 @@
+"""Processes of a run's ranks, seen from the node: found by their environment, hit by signals."""
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from igpo_cluster.waiting import until
+from igpo_e2e.run import Run
+from igpo_trainer.spec.contract import ATTEMPT_VARIABLE, RUN_ID_VARIABLE
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One training process."""
+
+    pid: int
+    rank: int
+    attempt: int
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process itself, past every parent."""
+        os.kill(self.pid, number)
+
+
+def ranks(run: Run) -> list[Rank]:
+    """The training processes of a run on this node, by rank; needs root."""
+    uid = run.body()["metadata"]["uid"]
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        environment = _environment(folder)
+        if environment.get(RUN_ID_VARIABLE) == uid and "LOCAL_RANK" in environment and _is_worker(folder):
+            found.append(Rank(int(folder.name), int(environment["RANK"]), int(environment[ATTEMPT_VARIABLE])))
+    return sorted(found, key=lambda rank: rank.rank)
+
+
+def rank_process(run: Run, rank: int, attempt: int | None = None) -> Rank:
+    """The process of one rank, of any attempt or of this one; waits until it is there."""
+
+    def look() -> Rank | None:
+        fitting = [one for one in ranks(run) if one.rank == rank and attempt in (None, one.attempt)]
+        return fitting[0] if fitting else None
+
+    return until(look, f"a process of rank {rank} of {run.name}", within=60)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    try:
+        raw = (folder / "environ").read_bytes()
+    except OSError:  # ended meanwhile
+        return {}
+    pairs = (item.partition("=") for item in raw.decode(errors="replace").split("\0") if item)
+    return {name: value for name, _, value in pairs}
+
+
+def _is_worker(folder: Path) -> bool:
+    """Whether it is the rank itself and not a helper that it started, such as a judge: its parent has no LOCAL_RANK."""
+    try:
+        stat = (folder / "stat").read_text()
+    except OSError:
+        return False
+    parent = stat.rpartition(")")[2].split()[1]
+    return "LOCAL_RANK" not in _environment(Path("/proc") / parent)

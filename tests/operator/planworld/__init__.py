@@ -1,0 +1,1 @@
+"""A tiny model of a cluster for planner tests: pods, faults, a clock, and an operator that may crash anywhere."""
