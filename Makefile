@@ -27,11 +27,15 @@ check: $(READY) ## style, types, layers, generated files
 	$(BIN)/lint-imports
 	$(BIN)/python -m igpo_trainer.spec.reference /dev/stdout | diff docs/manifest.md -
 	$(BIN)/python -m igpo_trainer.observe.metrics_page | diff docs/metrics.md -
+	$(BIN)/python -m igpo_operator.api.reference /dev/stdout | diff docs/api.md -
+	rm -rf .crds && $(BIN)/python -m igpo_operator.api.crd .crds && diff -r crds .crds && rm -r .crds
 	diff -r crds charts/igpo-operator/files/crds
 
 generate: $(READY) ## write the files that are generated from the code
 	$(BIN)/python -m igpo_trainer.spec.reference docs/manifest.md
 	$(BIN)/python -m igpo_trainer.observe.metrics_page > docs/metrics.md
+	$(BIN)/python -m igpo_operator.api.reference docs/api.md
+	$(BIN)/python -m igpo_operator.api.crd crds
 	cp crds/*.yaml charts/igpo-operator/files/crds/
 
 cluster: $(READY) ## a throw-away Kubernetes with one node that stays up (root); says how to use and stop it
@@ -46,14 +50,15 @@ cluster-images: $(READY) ## build the images of this tree and give them to the n
 cluster-packages: $(READY) ## install the system packages that the node and the images need (root, apt)
 	$(CLUSTER) packages
 
+cluster-demo: $(READY) cluster-packages ## the demo on a throw-away Kubernetes, every step explained (root)
+	PYTHONPATH=tests/cluster:tests/e2e $(BIN)/python -m igpo_e2e.demo
+
 e2e: $(READY) cluster-packages ## end-to-end tests on a throw-away Kubernetes, faults and all (root)
+	$(BIN)/pytest -m e2e tests/cluster
 	$(BIN)/pytest -m e2e tests/e2e
 
 e2e-smoke: $(READY) cluster-packages ## the shortest of them: install the chart, train the tiny chain (root)
 	$(BIN)/pytest -m e2e tests/e2e/test_smoke.py
-
-cluster-demo: $(READY) cluster-packages ## the demo on a throw-away Kubernetes, every step explained (root)
-	PYTHONPATH=tests/cluster:tests/e2e $(BIN)/python -m igpo_e2e.demo
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -71,8 +71,8 @@ def start_operator(cluster: Cluster, folder: Path, port: int) -> subprocess.Pope
     environment = os.environ | {
         "KUBECONFIG": str(cluster.user(USER, ["system:masters"])),
         "IGPO_OPERATOR_TRAINER_IMAGE": "igpo-trainer:scale",
-        "IGPO_OPERATOR_METRICS_PORT": str(port),
-        "IGPO_OPERATOR_NAMESPACE": NAMESPACE,
+        "IGPO_OPERATOR_PORT": str(port),
+        "IGPO_OPERATOR_NAMESPACES": NAMESPACE,
     }
     log = (folder / "operator.log").open("wb")
     return subprocess.Popen([sys.executable, "-m", "igpo_operator"], env=environment, stdout=log, stderr=log, cwd=ROOT)
@@ -184,8 +184,8 @@ def measure(cluster: Cluster, options: argparse.Namespace) -> dict[str, Any]:
     waits = seconds_to_pods([request for request in requests if request.write], known, options.pods)
     return figures(options, by_run, waits) | {
         "seconds_to_all_running": round(to_running, 1),
-        "reconcile_p50_seconds": quantile(metrics, "igpo_operator_reconcile_seconds", 0.5),
-        "reconcile_p99_seconds": quantile(metrics, "igpo_operator_reconcile_seconds", 0.99),
+        "reconcile_p50_seconds": quantile(metrics, "igpo_operator_reconcile_duration_seconds", 0.5),
+        "reconcile_p99_seconds": quantile(metrics, "igpo_operator_reconcile_duration_seconds", 0.99),
         "steady_writes": len(quiet),
         "steady_seconds": options.steady_seconds,
         "idle_memory_mib": round(idle, 1),

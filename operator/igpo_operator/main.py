@@ -1,7 +1,7 @@
 """The operator's process: wiring, ordered start and stop.
 
-Start: probes and metrics, client, CRDs there?, queue workers, Lease, then kopf. Stop: no new work, reconciles in flight end,
-Lease released, kopf last. A watcher that dies ends the process with 1: starting anew is cheap and always right.
+Start: probes and metrics, client, CRDs there?, queue workers, Lease, then kopf. Stop: no new work, reconciles in flight
+end, Lease released, kopf last. A watcher that dies ends the process with 1: starting anew is cheap and always right.
 """
 
 import asyncio

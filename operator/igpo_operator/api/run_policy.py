@@ -1,13 +1,13 @@
 """spec.runPolicy: how often, how long and in which queue a run may try."""
 
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
 from igpo_operator.api.formats import OPTIONAL_LABEL, OPTIONAL_SUBDOMAIN
 from igpo_trainer.spec.base import SpecModel
 
-LONGEST_SECONDS = 2**31 - 1
+LONGEST_SECONDS: Final = 2**31 - 1
 Seconds = Annotated[int, Field(ge=1, le=LONGEST_SECONDS)]
 OptionalObjectName = Annotated[str, Field(max_length=253, pattern=OPTIONAL_SUBDOMAIN)]
 
@@ -32,10 +32,8 @@ class RunPolicy(SpecModel):
         description="Longest time, in seconds, from the first pod's placement until every pod runs. After it all "
         "pods are released and tried again later.",
     )
-    stall_timeout_seconds: int = Field(
+    stall_timeout_seconds: Seconds = Field(
         default=1800,
-        ge=10,
-        le=LONGEST_SECONDS,
         description="Longest time without any progress, in seconds, before the gang counts as hung and is restarted.",
     )
     ttl_seconds_after_finished: int | None = Field(

@@ -6,6 +6,7 @@ What OpenAPI cannot say becomes a CEL rule: see `rules`.
 import json
 from collections.abc import Iterator
 from enum import EnumMeta
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
@@ -33,10 +34,12 @@ LONGEST_STATUS_TEXT: Final = 32_768
 """Bound of status texts whose model has none: generous, since the API server must never refuse a status."""
 
 
+@cache
 def structural(model: type[BaseModel], *, status: bool = False) -> JSONSchema:
     """Schema of one model's object, its own rules included.
 
-    In status, values to choose from stay open texts: an older CRD must not refuse what a newer operator writes.
+    The result is shared: do not change it in place. In status, values to choose from stay open texts: an older CRD must
+    not refuse what a newer operator writes.
     """
     return _Converter(model, status=status).object()
 
@@ -72,7 +75,7 @@ class _Converter:
         schema = self._value(self._schema["properties"][yaml_name], models)
         keys = LIST_KEYS.get((self._model.__name__, yaml_name))
         if keys:
-            schema |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [keys]}
+            schema = schema | {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [keys]}
         described = {"description": field.description} if field.description else {}
         return described | schema | self._default(field)
 

@@ -146,7 +146,7 @@ class Cache:
                 del self._pods_of[held.owner]
 
     def remove_vanished(self, namespace: str | None, kind: str, seen: Iterable[str], version: str) -> list[RunKey]:
-        """Forget what a full listing of a kind (Pod, IGPOTraining, …) at a version no longer holds; keys that lost it."""
+        """Forget what a full listing of a kind (Pod, IGPOTraining, …) at a version no longer holds; the keys."""
         present, at, changed = set(seen), int(version), []
         if kind == "Pod":
             for owned in self.pods():

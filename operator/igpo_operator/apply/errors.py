@@ -4,7 +4,7 @@ ApiError                  the server answered with an error, or did not answer
 ├── NotFoundError              404
 ├── ConflictError              409: stale resourceVersion, failed UID precondition
 │   └── AlreadyExistsError     409 at create
-├── RefusedError               400, 403, 413, 422: quota, admission policy, schema, missing rights; trying again is no use
+├── RefusedError               400, 403, 413, 422: quota, policy, schema, missing rights; no use in trying again
 └── UnavailableError           429, 5xx, no connection, time-out: tried several times already
 NotOursError                   the name is held by an object of another owner
 """

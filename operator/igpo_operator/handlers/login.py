@@ -1,7 +1,7 @@
 """kopf logs in as our own client does, and again before a service account's token runs out."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import kopf
 

@@ -1,7 +1,6 @@
 """Watching pods of runs: every version goes into the cache, then the run is looked at."""
 
 from collections.abc import Callable
-from typing import Any
 
 import kopf
 

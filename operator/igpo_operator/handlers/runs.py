@@ -1,7 +1,6 @@
-"""Watching custom resources: every version goes into the cache, then the run and those that start from it are looked at."""
+"""Watching custom resources: every version goes into the cache, then the run and its dependents are looked at."""
 
 from collections.abc import Callable
-from typing import Any
 
 import kopf
 
@@ -11,7 +10,7 @@ from igpo_operator.apply.view import RunKey
 
 
 def register(registry: kopf.OperatorRegistry, cache: Cache, wake: Callable[[RunKey], None]) -> None:
-    """Watch both kinds. The index comes before any handler, for every object of the first listing: so the cache is whole."""
+    """Watch both kinds. Indices of the whole first listing come before any handler: so the cache is whole."""
     for kind in KINDS:
         plural = kind.plural
 

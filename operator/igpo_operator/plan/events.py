@@ -15,12 +15,17 @@ _NOTABLE: Final = frozenset({Reason.UNSCHEDULABLE, Reason.POD_FORCE_DELETED})
 
 def events(old: RunStatus, new: RunStatus) -> tuple[Event, ...]:
     """What happened between two stored statuses; from apply to Running: AttemptStarted and Training."""
-    happened = [*_attempt(old, new), *_ending(old, new), *_phase(old, new), *_trouble(old, new), *_health(old, new)]
-    return tuple(happened)
+    kinds = (_admitted, _attempt, _ending, _phase, _trouble, _health)
+    return tuple(event for kind in kinds for event in kind(old, new))
 
 
 def _event(kind: str, reason: Reason, message: str) -> Event:
     return Event("Warning" if kind == "Warning" else "Normal", reason, message[:_MESSAGE_CHARACTERS])
+
+
+def _admitted(old: RunStatus, new: RunStatus) -> Iterator[Event]:
+    if old.phase is Phase.QUEUED and new.phase is not Phase.QUEUED and is_true(new, ConditionType.ADMITTED):
+        yield _event("Normal", Reason.ADMITTED, "Kueue has admitted the gang")
 
 
 def _attempt(old: RunStatus, new: RunStatus) -> Iterator[Event]:
@@ -74,8 +79,6 @@ def _phase(old: RunStatus, new: RunStatus) -> Iterator[Event]:
             yield _event("Normal", Reason.COMPLETED, message)
         case Phase.FAILED:
             yield _event("Warning", _word(new), message)
-    if old.phase is Phase.QUEUED and is_true(new, ConditionType.ADMITTED):
-        yield _event("Normal", Reason.ADMITTED, "Kueue has admitted the gang")
 
 
 def _trouble(old: RunStatus, new: RunStatus) -> Iterator[Event]:

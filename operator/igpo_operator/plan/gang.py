@@ -1,6 +1,6 @@
 """The pods of one attempt as one thing: who is missing, runs, has finished, has stopped."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -89,6 +89,3 @@ class Gang:
         return max((pod.trainer.since for pod in self.pods if isinstance(pod.trainer, Running)), default=None)
 
 
-def older(pods: Sequence[Pod], attempt: int) -> tuple[Pod, ...]:
-    """Pods of earlier attempts."""
-    return tuple(pod for pod in pods if pod.attempt < attempt)

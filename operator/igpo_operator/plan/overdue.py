@@ -23,16 +23,18 @@ class Overdue:
     requeue_at: datetime | None = None
 
 
-def overdue(observed: Observed, pods: tuple[Pod, ...], force_after: int | None, now: datetime) -> Overdue:
+def overdue(
+    observed: Observed, pods: tuple[Pod, ...], force_after: int | None, now: datetime, *, stopped_too: bool = False
+) -> Overdue:
     """Force what is on a node that is not ready or gone, or what forceDeleteAfterSeconds allows; name the others.
 
-    force_after: seconds since the grace period was over.
+    force_after: seconds since the grace period was over. stopped_too: clear away pods of which nothing runs as well.
     """
     forced: list[DeletePod] = []
     words: list[str] = []
     moments: list[datetime] = []
     for pod in pods:
-        if stopped(pod) or pod.gone_by is None:
+        if pod.gone_by is None or (stopped(pod) and not stopped_too):
             continue
         limit = None if force_after is None else pod.gone_by + timedelta(seconds=force_after)
         due = pod.gone_by + OVERDUE

@@ -9,6 +9,7 @@ from igpo_operator.api.status import RunStatus
 from igpo_operator.plan.actions import Action, DeleteChild, Plan
 from igpo_operator.plan.children import rendered
 from igpo_operator.plan.observed import Observed
+from igpo_operator.plan.overdue import overdue
 from igpo_operator.plan.queueing import give_back
 from igpo_operator.plan.scene import delete_all, delete_unfinished
 from igpo_operator.render.names import base_name
@@ -24,11 +25,12 @@ def finished(observed: Observed, now: datetime) -> Plan:
         kept = _refreshed(status, run.generation)
         requeue = None if status.released else due
         return Plan(actions, kept if kept != status else None, requeue_at=requeue)
-    actions = (*told, *delete_all(observed.pods), *_children(observed))
+    late = overdue(observed, observed.pods, None, now, stopped_too=True)
+    actions = (*told, *delete_all(observed.pods), *late.forced, *_children(observed))
     new = _refreshed(status, run.generation)
     if not observed.pods:
         new = new.model_copy(update={"released": True, "last_update_time": now})
-    return Plan(actions, new if new != status else None)
+    return Plan(actions, new if new != status else None, requeue_at=late.requeue_at)
 
 
 def _release_at(spec: Mapping[str, Any], status: RunStatus) -> datetime | None:

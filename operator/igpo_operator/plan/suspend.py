@@ -2,7 +2,9 @@
 
 from igpo_operator.api.reasons import Phase, Reason
 from igpo_operator.api.status import AttemptStatus, RunStatus
+from igpo_operator.plan.actions import Action
 from igpo_operator.plan.conditions import View
+from igpo_operator.plan.overdue import overdue
 from igpo_operator.plan.queueing import give_back
 from igpo_operator.plan.scene import Scene, Step, delete_all
 from igpo_trainer.spec.contract import MAX_ATTEMPT
@@ -18,7 +20,9 @@ def before_start(scene: Scene) -> Step:
 def rest(scene: Scene) -> Step:
     """Stay suspended; clear away what is left of the pods, after Kueue has been told."""
     pods = scene.observed.pods
-    return Step(scene.status, suspended_view(scene.status), actions=(*give_back(pods), *delete_all(pods)))
+    late = overdue(scene.observed, pods, scene.terms.force_delete_after, scene.now, stopped_too=True)
+    actions: tuple[Action, ...] = (*give_back(pods), *delete_all(pods), *late.forced)
+    return Step(scene.status, suspended_view(scene.status), actions, late.requeue_at)
 
 
 def suspended_view(status: RunStatus) -> View:

@@ -14,6 +14,7 @@ from igpo_cluster.certificates import Authority
 from igpo_cluster.errors import ClusterError
 from igpo_cluster.processes import log_of
 from igpo_cluster.progress import timed
+from igpo_cluster.waiting import until
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -91,7 +92,12 @@ class Cluster:
         """Apply every CustomResourceDefinition in `folder` and wait until the apiserver serves them."""
         with timed(f"apply the CRDs of {folder}"):
             self.kubectl("apply", "--server-side", "--force-conflicts", "-f", folder)
-            self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", folder)
+            # kubectl wait fails on a CRD that has no conditions yet.
+            until(lambda: all(map(_established, self._read(folder))), f"the apiserver to serve the CRDs of {folder}")
+
+    def _read(self, folder: Path) -> list[dict[str, Any]]:
+        answer: dict[str, Any] = json.loads(self.kubectl("get", "-f", folder, "-o", "json"))
+        return list(answer.get("items", [answer]))
 
     def create_namespace(self, name: str, pod_security: str = "") -> None:
         """A namespace, with Pod Security enforced at `pod_security` (`restricted`, `baseline`) if named."""
@@ -111,3 +117,8 @@ class Cluster:
         """Close the client's connections."""
         if "api" in self.__dict__:
             self.api.close()  # type: ignore[no-untyped-call]
+
+
+def _established(crd: dict[str, Any]) -> bool:
+    conditions = crd.get("status", {}).get("conditions") or []
+    return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)

@@ -23,6 +23,8 @@ FAULTS = st.one_of(
     st.tuples(st.just("suspend"), st.booleans()),
     st.tuples(st.just("refuse"), st.sampled_from([None, QUOTA, POLICY, NAME])),
     st.tuples(st.just("finish")),
+    st.tuples(st.just("rest"), st.floats(0, 0.999)),
+    st.tuples(st.just("rest"), st.just(0.999)),
     st.tuples(st.just("time"), st.sampled_from([5, 40, 700, 2500])),
     st.tuples(st.just("happen"), st.sampled_from(["admit", "schedule", "start", "kubelet", "look"])),
     st.tuples(st.just("reconcile"), CRASH),
@@ -45,7 +47,7 @@ def worlds(draw):
     return World(spec=raw, queued=queued)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(worlds(), STORIES)
 def test_whatever_happens_no_attempts_overlap_none_is_charged_twice_and_the_run_ends(world, story):
     life = Life(world)

@@ -1,10 +1,12 @@
 """One run among faults: what may happen to it, and what must hold all the same."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from igpo_operator.api.reasons import ConditionType, EndClass, Phase
 from igpo_operator.plan.conditions import is_true
 from igpo_operator.plan.observed import Pod, Running
+from igpo_operator.plan.plan import plan
 from planworld.world import World
 
 QUOTA = (403, 'pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1')
@@ -32,6 +34,20 @@ class Life:
 
     def reconcile(self, crash: int | None) -> None:
         self.world.reconcile(crash_after=crash)
+
+    def rest(self, share: float) -> None:
+        """Once at rest, a plan asks for the same, and writes nothing, until the moment that it named."""
+        world = self.world
+        world.settle()
+        picture = world.observe()
+        decided = plan(picture)
+        assert decided.status is None
+        assert decided.requeue_at is None or decided.requeue_at >= world.now
+        horizon = decided.requeue_at or world.now + timedelta(days=1)
+        later = world.now + (horizon - world.now) * share
+        again = plan(replace(picture, now=later))
+        assert again.status is None
+        assert again.actions == decided.actions
 
     def time(self, seconds: int) -> None:
         self.world.tick(seconds)

@@ -78,9 +78,9 @@ def pod(rank: int = 0, attempt: int = 1, **changes: Any) -> Pod:
     return replace(given, **changes)
 
 
-def ended(code: int = 0, *, at: float = 0, reason: str = "Error", **message: Any) -> Terminated:
-    """A container's end; message: fields of the termination message, none when there are none."""
-    said = TerminationMessage(code=code, **{"reason": "", **message}) if message else None
+def ended(code: int = 0, *, at: float = 0, reason: str = "Error", says: str = "", **message: Any) -> Terminated:
+    """A container's end; says and message: the termination message, none without them."""
+    said = TerminationMessage(code=code, reason=says, **message) if says or message else None
     return Terminated(code, "Completed" if code == 0 else reason, said, finished_at=after(at))
 
 

@@ -16,10 +16,6 @@ from planworld import pictures
 GRACE = timedelta(seconds=30)
 
 
-class Crashed(Exception):
-    """The operator died; the next reconcile is another process'."""
-
-
 @dataclass
 class Trainer:
     """What the trainers of a gang have done."""
@@ -303,9 +299,9 @@ class World:
     def settle(self, rounds: int = 50) -> None:
         """Reconcile until nothing is written and no action is asked for."""
         for _ in range(rounds):
-            before = (self.stored, dict(self.pods))
+            before = (self.stored, dict(self.pods), self.refusal)
             decided = self.reconcile()
-            if decided.status is None and (self.stored, self.pods) == before:
+            if decided.status is None and (self.stored, self.pods, self.refusal) == before:
                 return
         raise AssertionError(f"the plan does not come to rest: {decided}")
 

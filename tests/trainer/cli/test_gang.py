@@ -39,7 +39,8 @@ def test_torchrun_understands_the_arguments_of_a_pod(monkeypatch):
     assert [options.training_script, *options.training_script_args] == ["python", "-m", "worker", "--manifest", "x"]
 
 
-def test_a_single_node_needs_no_address():
+def test_a_single_node_needs_no_address_and_uses_none():
+    assert Gang.from_environment(POD | {"PET_NNODES": "1", "PET_NODE_RANK": "0"}).master_addr is None
     options = parse_args(Gang(processes=2).torchrun_arguments(["worker"], 30.0))
     assert (options.standalone, options.nnodes, options.local_addr) == (True, "1", "127.0.0.1")
 

@@ -198,6 +198,28 @@ def test_pods_meet_by_static_rendezvous_in_the_order_of_their_indices(launched):
     assert sorted(launchers[1].output.splitlines()) == ["node 0: rank 0 of 4", "node 0: rank 1 of 4"]
 
 
+def test_a_pod_alone_never_looks_its_name_up(launched):
+    pod = {
+        "PET_NNODES": "1",
+        "PET_NODE_RANK": "0",
+        "PET_NPROC_PER_NODE": "2",
+        "PET_MASTER_ADDR": "pod-0.not-yet-in-dns.invalid",
+        "PET_MASTER_PORT": "29500",
+        "PET_RDZV_BACKEND": "static",
+        "PET_RDZV_ID": "uid-1",
+        "PET_RDZV_CONF": "timeout=1860",
+        "MASTER_ADDR": "pod-0.not-yet-in-dns.invalid",
+        "MASTER_PORT": "29500",
+        "WORLD_SIZE": "2",
+        "RANK": "0",
+        "IGPO_RUN_ID": "uid",
+        "IGPO_ATTEMPT": "1",
+    }
+    launcher = launched("who", processes="pod", environment=pod)
+    assert launcher.end() == 0
+    assert sorted(launcher.output.splitlines()) == ["node 0: rank 0 of 2", "node 0: rank 1 of 2"]
+
+
 def test_a_wrong_environment_is_one_line_and_64(tmp_path, monkeypatch, capsys):
     log = tmp_path / "termination-log"
     monkeypatch.setenv("PET_NNODES", "two")

@@ -48,7 +48,7 @@ class Gang:
             processes=_number(environment, "PET_NPROC_PER_NODE", default=1, least=1),
             nodes=nodes,
             node_rank=node_rank,
-            master_addr=address,
+            master_addr=address if nodes > 1 else None,  # alone in its pod, it need not wait for its name in DNS
             master_port=_number(environment, "PET_MASTER_PORT", default=RENDEZVOUS_PORT, least=1),
             rendezvous_id=environment.get("PET_RDZV_ID") or f"{run}-{attempt}",
             rendezvous_conf=environment.get("PET_RDZV_CONF", ""),

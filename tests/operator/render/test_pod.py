@@ -1,0 +1,112 @@
+import pytest
+
+from igpo_operator.api.workers import Workers
+from igpo_operator.render.pod import resources
+
+
+def containers(pods):
+    return [pod["spec"]["containers"][0] for pod in pods]
+
+
+def test_a_pod_runs_once_and_has_no_token(golden, name):
+    for pod in golden.rendered(name).pods:
+        assert pod["spec"]["restartPolicy"] == "Never"
+        assert pod["spec"]["automountServiceAccountToken"] is False
+        assert pod["spec"]["enableServiceLinks"] is False
+        assert pod["spec"]["hostname"] == pod["metadata"]["name"]
+
+
+def test_only_rank_0_has_the_metrics_port(golden):
+    first, second = containers(golden.rendered("gang").pods)
+    assert [(port["name"], port["containerPort"]) for port in first["ports"]] == [("metrics", 9400)]
+    assert "ports" not in second
+
+
+def test_ranks_differ_in_name_place_and_port_only(golden):
+    first, second = golden.rendered("gang").pods
+    texts = [str(pod) for pod in (first, second)]
+    assert first["metadata"]["labels"]["igpo.dev/rank"] == "0"
+    assert second["metadata"]["labels"]["igpo.dev/rank"] == "1"
+    assert texts[0].count("gsm8k-igpo-a3-1") == 0
+    assert {key for key in first["spec"] if first["spec"][key] != second["spec"][key]} == {"hostname", "containers"}
+    ours, theirs = containers([first, second])
+    assert {key for key in ours if ours[key] != theirs.get(key)} == {"env", "ports"}
+
+
+def test_the_launcher_is_told_how_long_to_linger(golden):
+    (trainer,) = containers(golden.rendered("minimal", linger_seconds=7.5).pods)
+    assert trainer["command"] == ["igpo-launch", "--linger-seconds=7.5"]
+
+
+def test_the_grace_period_is_the_kubelets_and_the_launchers(golden, name):
+    for pod in golden.rendered(name).pods:
+        env = {variable["name"]: variable.get("value") for variable in pod["spec"]["containers"][0]["env"]}
+        assert env["IGPO_GRACE_SECONDS"] == str(pod["spec"]["terminationGracePeriodSeconds"])
+
+
+def test_a_variable_of_the_manifest_replaces_ours_and_none_is_there_twice(golden, name):
+    for trainer in containers(golden.rendered(name).pods):
+        names = [variable["name"] for variable in trainer["env"]]
+        assert len(names) == len(set(names))
+    (trainer,) = containers(golden.rendered("overrides").pods)
+    assert {"name": "HF_HOME", "value": "/cache"} in trainer["env"]
+
+
+def test_labels_and_annotations_of_the_manifest_win_over_defaults_and_lose_to_the_operators(golden):
+    (pod,) = golden.rendered("overrides").pods
+    assert pod["metadata"]["labels"]["sidecar.istio.io/inject"] == "true"
+    assert pod["metadata"]["labels"]["igpo.dev/run"] == "overrides"
+    assert pod["metadata"]["annotations"]["karpenter.sh/do-not-disrupt"] == "false"
+    assert pod["metadata"]["annotations"]["linkerd.io/inject"] == "disabled"
+
+
+def test_a_queued_gang_is_one_group_of_its_size_and_keeps_it_over_attempts(golden):
+    pods = golden.rendered("queued").pods + golden.rendered("queued", attempt=13).pods
+    groups = {pod["metadata"]["labels"]["kueue.x-k8s.io/pod-group-name"] for pod in pods}
+    assert groups == {"7b-queued-igpo-0a1b2-2"}
+    assert {pod["metadata"]["annotations"]["kueue.x-k8s.io/pod-group-total-count"] for pod in pods} == {"2"}
+    assert {pod["metadata"]["labels"]["kueue.x-k8s.io/priority-class"] for pod in pods} == {"low"}
+
+
+def test_a_run_without_a_queue_has_nothing_of_kueue(golden):
+    assert "kueue" not in str(golden.rendered("gang").pods)
+
+
+def test_one_claim_is_one_volume_mounted_twice(golden):
+    (pod,) = golden.rendered("shared-claim").pods
+    claims = [volume for volume in pod["spec"]["volumes"] if "persistentVolumeClaim" in volume]
+    assert claims == [{"name": "igpo-run", "persistentVolumeClaim": {"claimName": "team-volume"}}]
+    mounts = [mount for mount in pod["spec"]["containers"][0]["volumeMounts"] if mount["name"] == "igpo-run"]
+    assert mounts == [
+        {"name": "igpo-run", "mountPath": "/var/lib/igpo", "subPath": "runs/rl"},
+        {"name": "igpo-run", "mountPath": "/var/lib/igpo-from", "subPath": "runs/sft", "readOnly": True},
+    ]
+    assert golden.rendered("shared-claim").claim is None
+
+
+def test_the_network_of_the_node_comes_with_its_dns(golden):
+    from igpo_operator.api.spec import spec_of
+
+    run = golden.arguments("minimal")
+    raw = {"model": {"source": "/m"}, "dataset": {"source": "/d.jsonl"}, "training": {"steps": 1, "batchSize": 1}}
+    on_host = spec_of(run["kind"], raw | {"workers": {"hostNetwork": True}})
+    (pod,) = golden.rendered("minimal", resource=on_host).pods
+    assert (pod["spec"]["hostNetwork"], pod["spec"]["dnsPolicy"]) == (True, "ClusterFirstWithHostNet")
+    (other,) = golden.rendered("minimal").pods
+    assert not {"hostNetwork", "dnsPolicy"} & other["spec"].keys()
+
+
+@pytest.mark.parametrize(
+    ("workers", "expected"),
+    [
+        ({}, {}),
+        ({"gpusPerWorker": 4}, {"limits": {"nvidia.com/gpu": "4"}}),
+        ({"resources": {"requests": {"cpu": 2}}}, {"requests": {"cpu": "2"}}),
+        (
+            {"extraResources": {"rdma/hca": 1}, "resources": {"limits": {"memory": "1Gi"}}},
+            {"requests": {"rdma/hca": "1"}, "limits": {"memory": "1Gi", "rdma/hca": "1"}},
+        ),
+    ],
+)
+def test_resources_are_what_the_manifest_says_and_gpus(workers, expected):
+    assert resources(Workers.model_validate(workers)) == expected
