@@ -34,7 +34,7 @@ class OperatorConfig(BaseModel):
     )
     identity: str = Field(
         default="",
-        description="Name in Leases and Events. Empty: the host's, which is the pod's; outside a cluster with the process id.",
+        description="Name in Leases and Events. Empty: the host's, so the pod's; outside a cluster with process id.",
     )
     workers: int = Field(default=8, ge=1, le=64, description="Runs that are reconciled at the same time.")
     scrape_seconds: float = Field(

@@ -145,7 +145,6 @@ class Reconciler:
                     "uid": run.uid,
                     "resourceVersion": run.resource_version,
                 },
-                "spec": dict(run.spec),
                 "status": plan.status.dump(),
             },
             subresource="status",
