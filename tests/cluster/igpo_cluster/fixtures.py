@@ -17,6 +17,7 @@ from igpo_cluster.images import Images
 from igpo_cluster.workspace import Workspace
 
 _OPTIONS = Options(name="tests", kwok=True)
+_QUEUED = Options(name="queued", kwok=True, kueue=True)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -24,6 +25,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     if wanted & {"control_plane", "full"}:
         locate_programs(_OPTIONS)
+    if "queued_control_plane" in wanted:
+        locate_programs(_QUEUED)
     if "full" in wanted:
         locate_node_programs()
 
@@ -34,6 +37,13 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixt
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if hasattr(request.config, "workerinput") else base
     with _shared(shared / "control-plane", lambda: ControlPlane(_OPTIONS)) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def queued_control_plane() -> Iterator[Cluster]:
+    """A control plane with kwok and Kueue, one per worker: whether Kueue is there changes how every pod starts."""
+    with ControlPlane(_QUEUED) as cluster:
         yield cluster
 
 
