@@ -21,6 +21,8 @@ LAST = "test_status.py"
 """Judges everything that the other tests made the operator write."""
 STANDING = "IGPO_E2E_CLUSTER"
 """Variable with the name of a cluster that is up (`dev` is that of `make cluster`), for quick turns at a desk."""
+SECONDS = 600
+"""Longest time of one test, on a machine that does other things as well."""
 FIRST = "test_smoke.py"
 FOLDER = Path(__file__).parent
 
@@ -33,12 +35,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == FOLDER:
             item.add_marker(pytest.mark.e2e)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(SECONDS))
 
 
 @pytest.fixture(scope="session")
 def full() -> Iterator[FullCluster]:
     """A control plane and a node: new ones for this session, or those that `make cluster` left up, by name."""
-    harness = FullCluster(Options(name="e2e"))
+    harness = FullCluster(Options(name="e2e", kwok=True))
     standing = os.environ.get(STANDING)
     if standing:
         harness.workspace = workspace.find(standing)
@@ -48,20 +52,6 @@ def full() -> Iterator[FullCluster]:
     else:
         with harness:
             yield harness
-
-
-@pytest.fixture(scope="session")
-def cluster(full: FullCluster) -> Cluster:
-    """The cluster of `full`."""
-    if full.cluster is None:
-        raise RuntimeError("the cluster has been left already")
-    return full.cluster
-
-
-@pytest.fixture(scope="session")
-def images(cluster: Cluster) -> Images:
-    """The operator's and the trainer's images, built from this tree and known to the node."""
-    return Images.load(cluster)
 
 
 @pytest.fixture(scope="session")

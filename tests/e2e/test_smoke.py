@@ -1,9 +1,13 @@
 """`make e2e-smoke`: the chart is installed, the tiny chain trains, status and metrics are right."""
 
+import pytest
+
 from igpo_cluster.cluster import Cluster
 from igpo_e2e.manifests import RL, SFT, TINY
 from igpo_e2e.operator import Operator, samples
 from igpo_e2e.run import Body, Run
+
+pytestmark = pytest.mark.timeout(1800)  # the first test of a session waits for the cluster and the images
 
 
 def test_the_tiny_chain_completes_by_one_kubectl_apply(cluster: Cluster, operator: Operator, namespace: str) -> None:

@@ -8,8 +8,6 @@ from igpo_e2e.manifests import RL, Manifest, slow
 from igpo_e2e.operator import SERVICE_ACCOUNT
 from igpo_e2e.run import Run, condition
 
-pytestmark = pytest.mark.timeout(300)
-
 SECRET_KEY = {"secretKeyRef": {"name": "no-such-secret", "key": "token"}}
 CONFIG_MAP = {"name": "rows", "configMap": {"name": "no-such-config-map"}}
 NO_STORAGE = {"size": None, "accessModes": None}
