@@ -79,10 +79,12 @@ def namespace(cluster: Cluster, record: Record) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def training(cluster: Cluster, record: Record) -> str:
+def training(cluster: Cluster, record: Record) -> Iterator[str]:
     """The namespace that most tests share, each with a run of its own name; it enforces restricted Pod Security."""
-    cluster.create_namespace("training", pod_security="restricted")
-    return "training"
+    name = f"training-{secrets.token_hex(3)}"
+    cluster.create_namespace(name, pod_security="restricted")
+    yield name
+    cluster.delete_namespace(name)
 
 
 @pytest.fixture(scope="session")

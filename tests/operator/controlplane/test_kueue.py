@@ -20,11 +20,16 @@ GPUS = 4
 pytestmark = pytest.mark.timeout(300)
 
 
+@pytest.fixture(scope="module")
+def queued(queued_control_plane: Cluster) -> Cluster:
+    queued_control_plane.apply_crds(CRDS)
+    return queued_control_plane
+
+
 @pytest.fixture
-def team(queued_control_plane: Cluster) -> Iterator[Team]:
+def team(queued: Cluster) -> Iterator[Team]:
     """A namespace with a queue of its own, which bears the namespace's name, and nodes that never are the limit."""
-    cluster = queued_control_plane
-    cluster.apply_crds(CRDS)
+    cluster = queued
     name = f"queued-{secrets.token_hex(3)}"
     cluster.create_namespace(name, pod_security="restricted")
     kueue.add_priority(cluster, "urgent", 1000)
