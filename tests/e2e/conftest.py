@@ -15,6 +15,8 @@ from igpo_e2e.run import Run
 
 LAST = "test_status.py"
 """Judges everything that the other tests made the operator write."""
+SECONDS = 600
+"""Longest time of one test, on a machine that does other things as well."""
 FIRST = "test_smoke.py"
 FOLDER = Path(__file__).parent
 
@@ -27,6 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == FOLDER:
             item.add_marker(pytest.mark.e2e)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(SECONDS))
 
 
 @pytest.fixture(scope="session")
@@ -54,10 +58,12 @@ def namespace(cluster: Cluster, record: Record) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def training(cluster: Cluster, record: Record) -> str:
+def training(cluster: Cluster, record: Record) -> Iterator[str]:
     """The namespace that most tests share, each with a run of its own name; it enforces restricted Pod Security."""
-    cluster.create_namespace("training", pod_security="restricted")
-    return "training"
+    name = f"training-{secrets.token_hex(3)}"
+    cluster.create_namespace(name, pod_security="restricted")
+    yield name
+    cluster.delete_namespace(name)
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullCluster]:
 
     Needs root unless the cluster is the user's, and the tests in one process.
     """
-    harness = FullCluster(Options(name="e2e"))
+    harness = FullCluster(Options(name="e2e", kwok=True))
     standing = os.environ.get(STANDING)
     if os.environ.get(OF_USER) == "1":
         harness.cluster = Cluster.of_user(tmp_path_factory.mktemp("cluster"))
