@@ -52,10 +52,10 @@ REMEDIES: Final = {
     "metadata.labels or metadata.annotations",
     QUANTITY: "is not an amount; write a number with an optional unit, such as 500m, 4 or 200Gi",
     MOUNT_PATH: "is not an absolute path; start with /, without colons, doubled or trailing slashes, "
-    "and no part . or beginning with ..",
+    "and without parts that are . or begin with two dots",
     ABSOLUTE_PATH: "is not an absolute path; start with /",
     RELATIVE_PATH: "is not a relative path; write it without colons, leading, doubled or trailing slashes, "
-    "and no part . or beginning with ..",
+    "and without parts that are . or begin with two dots",
     IMAGE: "is not an image reference; write registry/name:tag or registry/name@sha256:digest",
     OPTIONAL_LABEL: f"is not a DNS label; {_LABEL_REMEDY}, or leave it empty",
     OPTIONAL_SUBDOMAIN: f"is not the name of an object; {_SUBDOMAIN_REMEDY}, or leave it empty",
