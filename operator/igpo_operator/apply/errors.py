@@ -54,7 +54,7 @@ def error_of(request: str, code: int, message: str, reason: str) -> ApiError:
     if code == 404:
         return NotFoundError(request, code, message, reason)
     if code == 409:
-        kind = AlreadyExistsError if reason == "AlreadyExistsError" else ConflictError
+        kind = AlreadyExistsError if reason == "AlreadyExists" else ConflictError
         return kind(request, code, message, reason)
     if code in REFUSALS:
         return RefusedError(request, code, message, reason)

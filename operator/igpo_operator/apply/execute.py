@@ -21,7 +21,6 @@ class Executor:
         """Nothing is done until `run`."""
         self._kube = kube
         self._cache = cache
-        self._applied: dict[tuple[str, str, str], tuple[str, int]] = {}
 
     async def run(self, namespace: str, owner_uid: str | None, actions: Sequence[Action]) -> None:
         """Carry out actions for a run (None: for pods whose run is gone).
@@ -43,17 +42,15 @@ class Executor:
 
     async def _apply(self, manifest: Mapping[str, Any], owner_uid: str | None) -> None:
         resource, metadata = resource_of(manifest), manifest["metadata"]
-        place = resource.kind, metadata["namespace"], metadata["name"]
         try:
             live = await self._kube.get(resource, metadata["namespace"], metadata["name"])
         except NotFoundError:
             pass
         else:
             _check_owner(resource.kind, live, owner_uid)
-            if self._applied.get(place) == (live["metadata"]["resourceVersion"], _fingerprint(manifest)):
-                return  # nobody has touched it since we applied the same
-        live = await self._kube.apply(manifest)
-        self._applied[place] = live["metadata"]["resourceVersion"], _fingerprint(manifest)
+            if holds(live, manifest):
+                return  # an apply would change nothing, yet cost a write
+        await self._kube.apply(manifest)
 
     async def _create(self, manifest: Mapping[str, Any], owner_uid: str | None) -> None:
         resource, metadata = resource_of(manifest), manifest["metadata"]
@@ -97,7 +94,6 @@ class Executor:
 
     async def _delete_child(self, namespace: str, api_kind: str, name: str, owner_uid: str | None) -> None:
         resource = child_resource(api_kind)
-        self._applied.pop((resource.kind, namespace, name), None)
         try:
             live = await self._kube.get(resource, namespace, name)
             if _controller_uid(live) != owner_uid:
@@ -123,5 +119,12 @@ def _check_owner(kind: str, live: Body, owner_uid: str | None) -> None:
     )
 
 
-def _fingerprint(manifest: Mapping[str, Any]) -> int:
-    return hash(repr(manifest))
+def holds(live: object, wanted: object) -> bool:
+    """Whether a live object has every field that is wanted, as wanted; it may have more (defaults, status)."""
+    if isinstance(wanted, Mapping):
+        return isinstance(live, Mapping) and all(holds(live.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list | tuple):
+        if not isinstance(live, list) or len(live) != len(wanted):
+            return False
+        return all(holds(one, other) for one, other in zip(live, wanted, strict=True))
+    return bool(live == wanted)
