@@ -118,8 +118,16 @@ def test_text_is_no_number_and_a_number_no_text():
             "spec.workers.env repeats name A; keep one of them",
         ),
         (
-            {"workers": {"resources": {"limits": {"nvidia.com/gpu": 1}}}},
-            "spec.workers.resources.limits has nvidia.com/gpu; set workers.gpusPerWorker instead",
+            {"workers": {"extraResources": {"nvidia.com/gpu": 1}}},
+            "spec.workers.extraResources has nvidia.com/gpu; set workers.gpusPerWorker instead",
+        ),
+        (
+            {"workers": {"resources": {"requests": {"memory": "1Gi"}, "limits": {"memory": "1G"}}}},
+            "spec.workers.resources.requests of memory 1Gi are above its limit 1G; lower them",
+        ),
+        (
+            {"workers": {"podSecurityContext": {"runAsUser": 0, "runAsNonRoot": True}}},
+            "spec.workers.podSecurityContext.runAsUser 0 is root, which runAsNonRoot refuses; remove one of them",
         ),
         (
             {"runPolicy": {"workloadPriorityClassName": "high"}},
