@@ -1,16 +1,12 @@
 """One cluster, one operator and one record of everything for the whole session."""
 
-import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from igpo_cluster import workspace
 from igpo_cluster.cluster import Cluster
-from igpo_cluster.control_plane import Options
-from igpo_cluster.full import FullCluster
 from igpo_cluster.images import Images
 from igpo_e2e.manifests import SFT, tiny
 from igpo_e2e.operator import Operator
@@ -19,8 +15,6 @@ from igpo_e2e.run import Run
 
 LAST = "test_status.py"
 """Judges everything that the other tests made the operator write."""
-STANDING = "IGPO_E2E_CLUSTER"
-"""Variable with the name of a cluster that is up (`dev` is that of `make cluster`), for quick turns at a desk."""
 SECONDS = 600
 """Longest time of one test, on a machine that does other things as well."""
 FIRST = "test_smoke.py"
@@ -37,21 +31,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.e2e)
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(SECONDS))
-
-
-@pytest.fixture(scope="session")
-def full() -> Iterator[FullCluster]:
-    """A control plane and a node: new ones for this session, or those that `make cluster` left up, by name."""
-    harness = FullCluster(Options(name="e2e", kwok=True))
-    standing = os.environ.get(STANDING)
-    if standing:
-        harness.workspace = workspace.find(standing)
-        harness.cluster = Cluster(harness.workspace.folder)
-        yield harness
-        harness.cluster.close()
-    else:
-        with harness:
-            yield harness
 
 
 @pytest.fixture(scope="session")

@@ -88,8 +88,8 @@ class EnvFrom(SpecModel):
     prefix: Annotated[str, Field(max_length=256, pattern=VARIABLE_PREFIX)] | None = Field(
         default=None, description="Text before every variable's name."
     )
-    config_map_ref: EnvSource | None = Field(default=None, description="A ConfigMap.")
-    secret_ref: EnvSource | None = Field(default=None, description="A Secret.")
+    config_map_ref: EnvSource | None = Field(default=None, description="A ConfigMap in the run's namespace.")
+    secret_ref: EnvSource | None = Field(default=None, description="A Secret in the run's namespace.")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -26,20 +26,22 @@ OPTIONAL_LABEL: Final = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"
 OPTIONAL_SUBDOMAIN: Final = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$"
 
 _LABEL_REMEDY: Final = "use lower-case letters, digits and -, with a letter or digit at both ends"
-_SUBDOMAIN_REMEDY: Final = "use lower-case letters, digits, - and ., with a letter or digit around every dot"
+_SUBDOMAIN_REMEDY: Final = "use lower-case letters, digits, - and dots, with a letter or digit around every dot"
 REMEDIES: Final = {
     DNS_LABEL: f"is not a DNS label; {_LABEL_REMEDY}",
     DNS_SUBDOMAIN: f"is not the name of an object; {_SUBDOMAIN_REMEDY}",
-    QUALIFIED_NAME: "is not of the form name or example.com/name; use letters, digits, -, _ and ., "
+    QUALIFIED_NAME: "is not of the form name or example.com/name; use letters, digits, -, _ and dots, "
     "at most 63 after the slash",
-    LABEL_VALUE: "is not a label's value; use at most 63 letters, digits, -, _ and .",
-    VARIABLE_NAME: "is not a variable's name; use letters, digits, -, _ and ., and no digit first",
-    VARIABLE_PREFIX: "is not a prefix of variables; use letters, digits, -, _ and ., and no digit first",
-    CONFIG_KEY: "is not a key of a Secret or ConfigMap; use letters, digits, -, _ and .",
+    LABEL_VALUE: "is not a label's value; use at most 63 letters, digits, -, _ and dots",
+    VARIABLE_NAME: "is not a variable's name; use letters, digits, -, _ and dots, and no digit first",
+    VARIABLE_PREFIX: "is not a prefix of variables; use letters, digits, -, _ and dots, and no digit first",
+    CONFIG_KEY: "is not a key of a Secret or ConfigMap; use letters, digits, -, _ and dots",
     QUANTITY: "is not an amount; write a number with an optional unit, such as 500m, 4 or 200Gi",
-    MOUNT_PATH: "is not an absolute path; start with /, without colons, doubled or trailing slashes, . and ..",
+    MOUNT_PATH: "is not an absolute path; start with /, without colons, doubled or trailing slashes, "
+    "and without . or .. parts",
     ABSOLUTE_PATH: "is not an absolute path; start with /",
-    RELATIVE_PATH: "is not a relative path; write it without colons, leading, doubled or trailing slashes, . and ..",
+    RELATIVE_PATH: "is not a relative path; write it without colons, leading, doubled or trailing slashes, "
+    "and without . or .. parts",
     IMAGE: "is not an image reference; write registry/name:tag or registry/name@sha256:digest",
     OPTIONAL_LABEL: f"is not a DNS label; {_LABEL_REMEDY}, or leave it empty",
     OPTIONAL_SUBDOMAIN: f"is not the name of an object; {_SUBDOMAIN_REMEDY}, or leave it empty",

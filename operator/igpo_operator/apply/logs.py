@@ -62,4 +62,5 @@ def set_up(level: str, form: str) -> None:
     root.setLevel(level)
     if level != "DEBUG":
         logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)

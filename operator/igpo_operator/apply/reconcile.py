@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from igpo_operator.api.kinds import kind_named
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 _ROUNDS: Final = 3
 """Plans in one look: one more after each refusal, which the next plan must see."""
+_STALE_PAUSE: Final = timedelta(seconds=0.5)
+"""Before another look after a lost race for status; the watch usually wakes the run earlier."""
 
 Planner = Callable[[Observed], Plan]
 OrphanPlanner = Callable[[Sequence[Pod]], Sequence[Action]]
@@ -79,27 +81,26 @@ class Reconciler:
         await self._reconcile_orphans(key, run, owned)
         if run is None:
             return None
-        try:
-            return await self._reconcile_run(run)
-        except ConflictError:
-            logger.debug("status was written by another; looking again")
-            await self._read_again(run)
-            return self._hands.clock.now()
-        except NotFoundError:
-            await self._read_again(run)
-            return self._hands.clock.now() if self._hands.cache.run(key) is not None else None
+        return await self._reconcile_run(run)
 
     async def _reconcile_run(self, run: Run) -> datetime | None:
         for _ in range(_ROUNDS):
             plan = self._plan(await self._observe(run))
+            logger.debug("plan: %s, again at %s", [type(action).__name__ for action in plan.actions], plan.requeue_at)
             refusal = await self._act(run, plan)
             if refusal is None:
                 break
             self._refusals[run.uid] = refusal
-        if plan.status is not None and plan.status.dump() != run.status.dump():
-            await self._write_status(run, plan)
-            await self._tell(run, plan.events)
         self._forget_old_refusal(run)
+        if plan.status is None or plan.status.dump() == run.status.dump():
+            return plan.requeue_at
+        try:
+            await self._write_status(run, plan)
+        except (ConflictError, NotFoundError) as stale:
+            logger.debug("what was planned for is no longer stored: %s", stale)
+            await self._read_again(run)
+            return self._hands.clock.now() + _STALE_PAUSE
+        await self._tell(run, plan.events)
         return plan.requeue_at
 
     async def _observe(self, run: Run) -> Observed:

@@ -87,5 +87,3 @@ class Gang:
     def last_started(self) -> datetime | None:
         """When the last of the running trainers started."""
         return max((pod.trainer.since for pod in self.pods if isinstance(pod.trainer, Running)), default=None)
-
-

@@ -1,6 +1,5 @@
 """kill -9 right behind every single write: what comes of it is what would have come of an undisturbed life."""
 
-import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,22 +16,20 @@ from operatorworld.runs import Team, sft
 def test_an_operator_killed_behind_every_write_loses_no_attempt_and_makes_no_pod_twice(
     team: Team, node: str, operators: Callable[..., OperatorProcess], tmp_path: Path
 ) -> None:
-    killed = threading.Event()
     operator: OperatorProcess
 
     def kill(_: Write) -> None:
         operator.kill()
-        killed.set()
 
     with Door(team.cluster.kubeconfig, kill) as door:
         through = door.kubeconfig_for_operator(tmp_path / "door.kubeconfig")
         operator = operators(through, namespaces=team.namespace, identity="the-same-pod")
         team.apply(sft("tiny"))
-        _live(operator, killed, lambda: team.status("tiny").get("phase") == "Running")
+        _live(operator, lambda: team.status("tiny").get("phase") == "Running")
         team.end("tiny-lasft-a1-1", 1, step=5)
-        _live(operator, killed, lambda: _running(team, 2))
+        _live(operator, lambda: _running(team, 2))
         team.end_all("tiny", 2)
-        _live(operator, killed, lambda: team.status("tiny").get("phase") == "Complete")
+        _live(operator, lambda: team.status("tiny").get("phase") == "Complete")
         operator.kill()
 
     status = team.status("tiny")
@@ -47,14 +44,13 @@ def test_an_operator_killed_behind_every_write_loses_no_attempt_and_makes_no_pod
     assert len(door.writes) > 15
 
 
-def _live(operator: OperatorProcess, killed: threading.Event, done: Callable[[], bool]) -> None:
+def _live(operator: OperatorProcess, done: Callable[[], bool]) -> None:
     """Start the operator again whenever it was killed, until something has come true."""
 
     def probe() -> bool:
         if done():
             return True
-        if killed.is_set() or not operator.running:
-            killed.clear()
+        if not operator.running:
             operator.kill()
             operator.start()
         return False

@@ -61,10 +61,12 @@ class OperatorProcess:
 
     def kill(self) -> None:
         """SIGKILL; returns when the process is gone."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(timeout=30)
-            self._process = None
+        process = self._process
+        if process is not None:
+            process.kill()
+            process.wait(timeout=30)
+            if self._process is process:  # else another thread has started the next one meanwhile
+                self._process = None
 
     def stop(self) -> int:
         """SIGTERM; the exit status."""
