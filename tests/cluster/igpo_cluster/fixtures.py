@@ -58,13 +58,6 @@ def queued_control_plane(tmp_path_factory: pytest.TempPathFactory, request: pyte
         yield cluster
 
 
-@pytest.fixture(scope="session")
-def queued_control_plane() -> Iterator[Cluster]:
-    """A control plane with kwok and Kueue, one per worker: whether Kueue is there changes how every pod starts."""
-    with ControlPlane(_QUEUED) as cluster:
-        yield cluster
-
-
 @pytest.fixture
 def namespace(control_plane: Cluster) -> Iterator[str]:
     """The name of a fresh namespace with Pod Security `restricted`, deleted after the test."""
@@ -80,7 +73,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullCluster]:
 
     Needs root unless the cluster is the user's, and the tests in one process.
     """
-    harness = FullCluster(Options(name="e2e"))
+    harness = FullCluster(Options(name="e2e", kwok=True))
     standing = os.environ.get(STANDING)
     if os.environ.get(OF_USER) == "1":
         harness.cluster = Cluster.of_user(tmp_path_factory.mktemp("cluster"))

@@ -179,7 +179,7 @@ def _controllers() -> list[Path]:
 
 
 def _weigh(group: Path) -> None:
-    """Let the pods weigh as much as a process for each core: as one group they would share the weight of one process."""
+    """Let the pods weigh as much as a process per core: as one group they would share the weight of one process."""
     cores = os.cpu_count() or 1
     for name, one in (("cpu.shares", 1024), ("cpu.weight", 100)):
         if (group / name).exists():
