@@ -28,7 +28,8 @@ check: $(READY) ## style, types, layers, generated files
 	$(BIN)/python -m igpo_trainer.spec.reference /dev/stdout | diff docs/manifest.md -
 	$(BIN)/python -m igpo_trainer.observe.metrics_page | diff docs/metrics.md -
 	$(BIN)/python -m igpo_operator.api.reference /dev/stdout | diff docs/api.md -
-	rm -rf .crds && $(BIN)/python -m igpo_operator.api.crd .crds && diff -r crds .crds && rm -r .crds
+	$(BIN)/python -m igpo_operator.api.crd build/crds
+	diff -r crds build/crds
 	diff -r crds charts/igpo-operator/files/crds
 
 generate: $(READY) ## write the files that are generated from the code

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,23 @@ def test_every_setting_is_a_variable_that_the_operator_knows() -> None:
     assert variables["MAY_READ_NODES"] == "true"
     assert variables["PROGRESS_INTERVAL_SECONDS"] == "5"
     assert variables["TRAINER_IMAGE"].endswith(f":{_read(CHART / 'Chart.yaml')['appVersion']}")
+
+
+def test_the_operator_may_read_metrics_under_any_name_and_so_may_whom_the_values_name() -> None:
+    prometheus = {"podSelector": {"matchLabels": {"team": "monitoring"}}}
+    deployment = _one(_rendered({"nameOverride": "trainings", "metricsFrom": [prometheus]}), "Deployment")
+    template = deployment["spec"]["template"]
+    (text,) = [
+        entry["value"]
+        for entry in template["spec"]["containers"][0]["env"]
+        if entry["name"] == "IGPO_OPERATOR_SCRAPERS"
+    ]
+    operator, named = json.loads(text)
+    assert named == prometheus
+    assert operator["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "igpo-system"}
+    assert operator["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    scrapers = OperatorConfig(scrapers=text).facts(datetime.now(UTC)).scrapers
+    assert list(scrapers) == [operator, named]
 
 
 def _rendered(values: Body | None = None) -> list[Body]:

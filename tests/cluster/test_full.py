@@ -90,7 +90,7 @@ def _traces(folder: Path, machine: Machine) -> list[str]:
     routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout
     rules = subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout
     found += [line for line in links.splitlines() if machine.link in line or "cni0" in line]
-    found += [line for line in routes.splitlines() if line.startswith("198.1")]
+    found += [line for line in routes.splitlines() if machine.link in line]
     found += [line for line in rules.splitlines() if "KUBE" in line]
     return found + ([str(folder)] if folder.exists() else [])
 

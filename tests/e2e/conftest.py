@@ -1,16 +1,12 @@
 """One cluster, one operator and one record of everything for the whole session."""
 
-import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from igpo_cluster import workspace
 from igpo_cluster.cluster import Cluster
-from igpo_cluster.control_plane import Options
-from igpo_cluster.full import FullCluster
 from igpo_cluster.images import Images
 from igpo_e2e.manifests import SFT, tiny
 from igpo_e2e.operator import Operator
@@ -19,8 +15,8 @@ from igpo_e2e.run import Run
 
 LAST = "test_status.py"
 """Judges everything that the other tests made the operator write."""
-STANDING = "IGPO_E2E_CLUSTER"
-"""Variable with the name of a cluster that is up (`dev` is that of `make cluster`), for quick turns at a desk."""
+SECONDS = 600
+"""Longest time of one test, on a machine that does other things as well."""
 FIRST = "test_smoke.py"
 FOLDER = Path(__file__).parent
 
@@ -33,35 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == FOLDER:
             item.add_marker(pytest.mark.e2e)
-
-
-@pytest.fixture(scope="session")
-def full() -> Iterator[FullCluster]:
-    """A control plane and a node: new ones for this session, or those that `make cluster` left up, by name."""
-    harness = FullCluster(Options(name="e2e"))
-    standing = os.environ.get(STANDING)
-    if standing:
-        harness.workspace = workspace.find(standing)
-        harness.cluster = Cluster(harness.workspace.folder)
-        yield harness
-        harness.cluster.close()
-    else:
-        with harness:
-            yield harness
-
-
-@pytest.fixture(scope="session")
-def cluster(full: FullCluster) -> Cluster:
-    """The cluster of `full`."""
-    if full.cluster is None:
-        raise RuntimeError("the cluster has been left already")
-    return full.cluster
-
-
-@pytest.fixture(scope="session")
-def images(cluster: Cluster) -> Images:
-    """The operator's and the trainer's images, built from this tree and known to the node."""
-    return Images.load(cluster)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(SECONDS))
 
 
 @pytest.fixture(scope="session")
@@ -89,10 +58,12 @@ def namespace(cluster: Cluster, record: Record) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def training(cluster: Cluster, record: Record) -> str:
+def training(cluster: Cluster, record: Record) -> Iterator[str]:
     """The namespace that most tests share, each with a run of its own name; it enforces restricted Pod Security."""
-    cluster.create_namespace("training", pod_security="restricted")
-    return "training"
+    name = f"training-{secrets.token_hex(3)}"
+    cluster.create_namespace(name, pod_security="restricted")
+    yield name
+    cluster.delete_namespace(name)
 
 
 @pytest.fixture(scope="session")

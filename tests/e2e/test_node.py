@@ -1,14 +1,10 @@
 """The node dies: pods that nobody will ever end are forced away, and the gang moves on."""
 
-import pytest
-
 from igpo_cluster.cluster import Cluster
 from igpo_cluster.full import FullCluster
 from igpo_cluster.waiting import until
 from igpo_e2e.manifests import RL, slow
 from igpo_e2e.run import Run
-
-pytestmark = pytest.mark.timeout(300)
 
 
 def test_pods_of_a_dead_node_are_forced_away_and_the_gang_restarts(

@@ -1,9 +1,13 @@
 """`make e2e-smoke`: the chart is installed, the tiny chain trains, status and metrics are right."""
 
+import pytest
+
 from igpo_cluster.cluster import Cluster
 from igpo_e2e.manifests import RL, SFT, TINY
 from igpo_e2e.operator import Operator, samples
-from igpo_e2e.run import Body, Run, condition
+from igpo_e2e.run import Body, Run
+
+pytestmark = pytest.mark.timeout(1800)  # the first test of a session waits for the cluster and the images
 
 
 def test_the_tiny_chain_completes_by_one_kubectl_apply(cluster: Cluster, operator: Operator, namespace: str) -> None:
@@ -13,9 +17,9 @@ def test_the_tiny_chain_completes_by_one_kubectl_apply(cluster: Cluster, operato
 
     waiting = rl.wait_condition("Reconciling", reason="WaitingForSource", within=30)
     assert f"{SFT}" in waiting["message"]
-    rl.wait("its first step", lambda run: bool(condition(run, "Ready")), within=180)
+    rl.wait_condition("Ready", within=400)
     trainer = samples(f"http://{rl.pod(0)['status']['podIP']}:9400/metrics")
-    cluster.kubectl("wait", "--for=condition=Complete", "igpo/tiny", "-n", namespace, "--timeout=120s")
+    cluster.kubectl("wait", "--for=condition=Complete", "igpo/tiny", "-n", namespace, "--timeout=300s", timeout=330)
 
     _chain_is_right(sft.status(), rl.status())
     assert trainer["igpo_trainer_planned_steps"] == [({}, 6.0)]

@@ -28,6 +28,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- default (include "igpo-operator.fullname" .) .Values.serviceAccount.name -}}
 {{- end -}}
 
+{{/* Peers of the trainers' NetworkPolicies: the operator itself, and whom metricsFrom names. */}}
+{{- define "igpo-operator.scrapers" -}}
+{{- $namespace := dict "matchLabels" (dict "kubernetes.io/metadata.name" .Release.Namespace) -}}
+{{- $labels := dict "matchLabels" (fromYaml (include "igpo-operator.selector" .)) -}}
+{{- $operator := dict "namespaceSelector" $namespace "podSelector" $labels -}}
+{{- toJson (concat (list $operator) .Values.metricsFrom) -}}
+{{- end -}}
+
 {{- define "igpo-operator.image" -}}
 {{- printf "%s:%s" .repository (default .appVersion .tag) -}}
 {{- end -}}

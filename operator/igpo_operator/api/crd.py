@@ -12,7 +12,7 @@ from igpo_operator.api.cluster import ClusterSpec
 from igpo_operator.api.columns import columns_of
 from igpo_operator.api.kinds import CATEGORY, GROUP, KINDS, VERSION, Kind
 from igpo_operator.api.mutability import transition_rules
-from igpo_operator.api.rules import Rule
+from igpo_operator.api.rules import Rule, matches
 from igpo_operator.api.schema import structural, with_rules
 from igpo_operator.api.status import RunStatus
 from igpo_trainer import __version__
@@ -140,7 +140,7 @@ def spec_schema(kind: Kind) -> dict[str, Any]:
 def _object_rules(kind: Kind) -> list[Rule]:
     return [
         Rule(
-            f"self.metadata.name.matches(r'{DNS_LABEL}')",
+            matches("self.metadata.name", DNS_LABEL),
             "is not a DNS label; use lower-case letters, digits and -, with a letter or digit at both ends",
             ".metadata.name",
         ),

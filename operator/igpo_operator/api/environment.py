@@ -1,10 +1,10 @@
 """Environment of the trainer container beside what the operator sets, with the Kubernetes names."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from igpo_operator.api.formats import VARIABLE_PREFIX, ConfigKey, ObjectName, Quantity, VariableName
+from igpo_operator.api.formats import POD_FIELD, VARIABLE_PREFIX, ConfigKey, ObjectName, VariableName
 from igpo_trainer.spec.base import SpecModel
 from igpo_trainer.spec.contract import RESERVED_VARIABLE_PREFIXES, RESERVED_VARIABLES
 
@@ -25,20 +25,29 @@ class KeyRef(SpecModel):
 class FieldRef(SpecModel):
     """A field of the pod itself."""
 
-    field_path: str = Field(
-        min_length=1, max_length=256, description="Path of the field, for example metadata.name or status.hostIP."
+    field_path: Annotated[str, Field(min_length=1, max_length=384, pattern=POD_FIELD)] = Field(
+        description="Path of the field, for example metadata.name or status.hostIP."
     )
-    api_version: str | None = Field(default=None, min_length=1, max_length=64, description="API version of the path.")
+    api_version: Literal["v1"] | None = Field(default=None, description="API version of the path.")
 
 
 class ResourceFieldRef(SpecModel):
     """A request or limit of the container itself."""
 
-    resource: str = Field(min_length=1, max_length=256, description="Name of the field, for example limits.cpu.")
-    container_name: str | None = Field(
-        default=None, min_length=1, max_length=63, description="Container that is meant; needed in volumes."
+    resource: Literal[
+        "limits.cpu",
+        "limits.memory",
+        "limits.ephemeral-storage",
+        "requests.cpu",
+        "requests.memory",
+        "requests.ephemeral-storage",
+    ] = Field(description="Name of the request or limit.")
+    container_name: Literal["trainer"] | None = Field(
+        default=None, description="Container that is meant; needed in volumes."
     )
-    divisor: Quantity | None = Field(default=None, description="Unit of the result, an amount such as 1Mi.")
+    divisor: Literal["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"] | None = Field(
+        default=None, description="Unit of the result; absent: 1, where cores are rounded up."
+    )
 
 
 class VariableSource(SpecModel):
@@ -88,8 +97,8 @@ class EnvFrom(SpecModel):
     prefix: Annotated[str, Field(max_length=256, pattern=VARIABLE_PREFIX)] | None = Field(
         default=None, description="Text before every variable's name."
     )
-    config_map_ref: EnvSource | None = Field(default=None, description="A ConfigMap.")
-    secret_ref: EnvSource | None = Field(default=None, description="A Secret.")
+    config_map_ref: EnvSource | None = Field(default=None, description="A ConfigMap in the run's namespace.")
+    secret_ref: EnvSource | None = Field(default=None, description="A Secret in the run's namespace.")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -39,8 +39,8 @@ def reference() -> str:
             _changes(),
             "## What is refused at apply\n",
             "Beside types, required fields, limits and values to choose from, the API server checks these rules. "
-            "`igpo validate` and the operator check the same ones; a test sends 2,000 random manifests to a real API "
-            "server and finds both of one mind.\n",
+            "The operator's reader knows the same ones, and `igpo validate` those of manifest.md: a test sends 2,000 "
+            "random manifests to a real API server and finds all of one mind.\n",
             _rules(),
             "## Status\n",
             "Only the operator writes it. Times are UTC. A metric that is not finite is left out and makes "

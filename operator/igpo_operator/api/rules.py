@@ -42,6 +42,12 @@ def rules_of(model: type[BaseModel]) -> list[Rule]:
     return [rule for ancestor in reversed(model.__mro__) for rule in RULES.get(ancestor, ())]
 
 
+def matches(value: str, pattern: str) -> str:
+    """Expression that a text fits a pattern."""
+    quote = '"' if "'" in pattern else "'"
+    return f"{value}.matches(r{quote}{pattern}{quote})"
+
+
 def exactly_one(*names: str) -> Rule:
     """Exactly one of these fields is there."""
     count = " + ".join(f"(has(self.{name}) ? 1 : 0)" for name in names)
@@ -65,7 +71,8 @@ _NODE_VALUES: Final = Rule(
     ".values",
 )
 _NODE_BOUND: Final = Rule(
-    "!(self.operator in ['Gt', 'Lt']) || size(self.?values.orValue([])) == 1",
+    "!(self.operator in ['Gt', 'Lt']) || !has(self.values) || size(self.values) == 0 || "
+    "(size(self.values) == 1 && self.values[0].matches('^-?[0-9]+$'))",
     "of the operators Gt and Lt is exactly one whole number; keep one",
     ".values",
 )
@@ -200,13 +207,6 @@ _TRAINER: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
 _PODS: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
     selection.LabelRequirement: (_LABEL_VALUES,),
     selection.NodeRequirement: (_NODE_VALUES, _NODE_BOUND),
-    scheduling.PodAffinityTerm: (
-        Rule(
-            "has(self.labelSelector) || size(self.?matchLabelKeys.orValue([])) + "
-            "size(self.?mismatchLabelKeys.orValue([])) == 0",
-            "matchLabelKeys and mismatchLabelKeys need a labelSelector; add one",
-        ),
-    ),
     scheduling.Toleration: (
         Rule(
             "has(self.key) || self.?operator.orValue('') == 'Exists'",
@@ -229,11 +229,6 @@ _PODS: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
             "needs whenUnsatisfiable: DoNotSchedule; set it or remove minDomains",
             ".minDomains",
         ),
-        Rule(
-            "has(self.labelSelector) || size(self.?matchLabelKeys.orValue([])) == 0",
-            "needs a labelSelector; add one",
-            ".matchLabelKeys",
-        ),
     ),
     environment.VariableSource: (exactly_one("secretKeyRef", "configMapKeyRef", "fieldRef", "resourceFieldRef"),),
     environment.Variable: (
@@ -249,7 +244,14 @@ _PODS: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
         ),
     ),
     environment.EnvFrom: (exactly_one("configMapRef", "secretRef"),),
-    volumes.DownwardFile: (exactly_one("fieldRef", "resourceFieldRef"),),
+    volumes.DownwardFile: (
+        exactly_one("fieldRef", "resourceFieldRef"),
+        Rule(
+            "!has(self.resourceFieldRef) || has(self.resourceFieldRef.containerName)",
+            "needs a containerName in a volume; add containerName: trainer",
+            ".resourceFieldRef",
+        ),
+    ),
     volumes.ProjectedSource: (exactly_one("secret", "configMap", "downwardAPI", "serviceAccountToken"),),
     volumes.Volume: (
         Rule(
@@ -273,13 +275,28 @@ _PODS: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
             "localhostProfile belongs to type Localhost, which needs it; add it or remove it",
         ),
     ),
-    workers.Resources: tuple(
+    security.Identity: (
         Rule(
-            f"!('{workers.GPU_RESOURCE}' in self.?{name}.orValue({{}}))",
-            f"has {workers.GPU_RESOURCE}; set workers.gpusPerWorker instead",
-            f".{name}",
-        )
-        for name in ("requests", "limits")
+            "!(has(self.runAsUser) && self.runAsUser == 0 && has(self.runAsNonRoot) && self.runAsNonRoot)",
+            "0 is root, which runAsNonRoot refuses; remove one of them",
+            ".runAsUser",
+        ),
+    ),
+    security.SecurityContext: (
+        Rule(
+            "!(has(self.privileged) && self.privileged && has(self.allowPrivilegeEscalation) && "
+            "!self.allowPrivilegeEscalation)",
+            "false excludes privileged; remove one of them",
+            ".allowPrivilegeEscalation",
+        ),
+    ),
+    workers.Resources: (
+        Rule(
+            "!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || "
+            "!quantity(string(self.requests[name])).isGreaterThan(quantity(string(self.limits[name]))))",
+            "are above a limit; lower them or raise the limit",
+            ".requests",
+        ),
     ),
     workers.Workers: (
         Rule(
@@ -314,6 +331,11 @@ _PODS: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
             ".retainPolicy",
         ),
         Rule(
+            "!has(self.accessModes) || size(self.accessModes) <= 1 || !('ReadWriteOncePod' in self.accessModes)",
+            "has ReadWriteOncePod, which excludes all others; keep one of them",
+            ".accessModes",
+        ),
+        Rule(
             "!has(self.size) || string(self.size).matches(r'^[0.]*[1-9]')",
             "is no room at all; set an amount such as 200Gi",
             ".size",
@@ -341,9 +363,11 @@ RULES: Final = _TRAINER | _PODS
 """Rules by the model whose object they look at."""
 
 LIST_KEYS: Final = {
-    ("Workers", "env"): "name",
-    ("Workers", "volumes"): "name",
-    ("Workers", "volumeMounts"): "mountPath",
-    ("Workers", "imagePullSecrets"): "name",
+    ("Workers", "env"): ["name"],
+    ("Workers", "volumes"): ["name"],
+    ("Workers", "volumeMounts"): ["mountPath"],
+    ("Workers", "imagePullSecrets"): ["name"],
+    ("Workers", "topologySpreadConstraints"): ["topologyKey", "whenUnsatisfiable"],
+    ("RunStatus", "conditions"): ["type"],
 }
-"""Lists whose items are told apart by one field: it may not repeat, and appliers may share the list."""
+"""Lists whose items are told apart by these fields: no two may agree in all, and appliers may share the list."""

@@ -1,10 +1,13 @@
-"""Where pods may go: affinity, tolerations and spreading, with the Kubernetes names."""
+"""Where pods may go: affinity, tolerations and spreading, with the Kubernetes names.
+
+matchLabelKeys is left out: it tells the pods of one rollout from those of another, and a gang is never rolled out.
+"""
 
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from igpo_operator.api.formats import DnsLabel, QualifiedName
+from igpo_operator.api.formats import DnsLabel, LabelValue, QualifiedName
 from igpo_operator.api.selection import LabelSelector, NodeSelector, NodeSelectorTerm
 from igpo_trainer.spec.base import SpecModel
 
@@ -38,18 +41,6 @@ class PodAffinityTerm(SpecModel):
     namespace_selector: LabelSelector | None = Field(
         default=None, description="Namespaces of those pods, chosen by label."
     )
-    match_label_keys: tuple[QualifiedName, ...] | None = Field(
-        default=None, max_length=16, description="Labels in which those pods must equal this one."
-    )
-    mismatch_label_keys: tuple[QualifiedName, ...] | None = Field(
-        default=None, max_length=16, description="Labels in which those pods must differ from this one."
-    )
-
-    @model_validator(mode="after")
-    def _label_keys_need_a_selector(self) -> Self:
-        if (self.match_label_keys or self.mismatch_label_keys) and self.label_selector is None:
-            raise ValueError("matchLabelKeys and mismatchLabelKeys need a labelSelector; add one")
-        return self
 
 
 class PreferredPods(SpecModel):
@@ -85,7 +76,7 @@ class Toleration(SpecModel):
     operator: Literal["Exists", "Equal"] | None = Field(
         default=None, description="Exists: any value. Equal, the default: the value below."
     )
-    value: str | None = Field(default=None, max_length=63, description="Value of the taint.")
+    value: LabelValue | None = Field(default=None, description="Value of the taint.")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
         default=None, description="Effect of the taint. Absent: every effect."
     )
@@ -122,14 +113,9 @@ class TopologySpread(SpecModel):
     node_taints_policy: Literal["Honor", "Ignore"] | None = Field(
         default=None, description="Whether nodes with taints that are not tolerated are left out of the count."
     )
-    match_label_keys: tuple[QualifiedName, ...] | None = Field(
-        default=None, max_length=16, description="Labels in which counted pods must equal this one."
-    )
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         if self.min_domains is not None and self.when_unsatisfiable != "DoNotSchedule":
             raise ValueError("minDomains needs whenUnsatisfiable: DoNotSchedule; set it or remove minDomains")
-        if self.match_label_keys and self.label_selector is None:
-            raise ValueError("matchLabelKeys needs a labelSelector; add one")
         return self

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from igpo_operator.api.formats import REMEDIES
-from igpo_operator.api.rules import LIST_KEYS, Rule, rules_of
+from igpo_operator.api.rules import LIST_KEYS, Rule, matches, rules_of
 
 JSONSchema = dict[str, Any]
 
@@ -75,7 +75,7 @@ class _Converter:
         schema = self._value(self._schema["properties"][yaml_name], models)
         keys = LIST_KEYS.get((self._model.__name__, yaml_name))
         if keys:
-            schema = schema | {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [keys]}
+            schema = schema | {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": keys}
         described = {"description": field.description} if field.description else {}
         return described | schema | self._default(field)
 
@@ -144,7 +144,7 @@ class _Converter:
             )
         ]
         rules += [
-            Rule(f"self.all(key, key.matches(r'{pattern}'))", f"has a key that {REMEDIES[pattern]}")
+            Rule(f"self.all(key, {matches('key', pattern)})", f"has a key that {REMEDIES[pattern]}")
             for pattern in patterns
         ]
         return with_rules(schema, rules)
@@ -165,7 +165,7 @@ def with_rules(schema: JSONSchema, rules: list[Rule]) -> JSONSchema:
 def _pattern_rules(given: JSONSchema) -> list[Rule]:
     """A pattern as a rule, because the API server's own message for a pattern is the bare expression."""
     pattern = given.get("pattern")
-    return [Rule(f"self.matches(r'{pattern}')", REMEDIES[pattern])] if pattern else []
+    return [Rule(matches("self", pattern), REMEDIES[pattern])] if pattern else []
 
 
 def _stored(value: object) -> object:

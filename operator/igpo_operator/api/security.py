@@ -45,7 +45,9 @@ class Capabilities(SpecModel):
     drop: tuple[Capability, ...] | None = Field(default=None, max_length=64, description="Capabilities to drop.")
 
 
-class _Identity(SpecModel):
+class Identity(SpecModel):
+    """What pods and containers have in common: as whom processes run."""
+
     run_as_user: UserId | None = Field(default=None, description="User id, a number, of the processes.")
     run_as_group: UserId | None = Field(default=None, description="Group id, a number, of the processes.")
     run_as_non_root: bool | None = Field(default=None, description="True: user 0 is refused at start.")
@@ -53,8 +55,14 @@ class _Identity(SpecModel):
     app_armor_profile: SecurityProfile | None = Field(default=None, description="AppArmor profile.")
     se_linux_options: SeLinuxOptions | None = Field(default=None, description="SELinux label of the processes.")
 
+    @model_validator(mode="after")
+    def _root_is_wanted(self) -> Self:
+        if self.run_as_user == 0 and self.run_as_non_root:
+            raise ValueError("runAsUser 0 is root, which runAsNonRoot refuses; remove one of them")
+        return self
 
-class SecurityContext(_Identity):
+
+class SecurityContext(Identity):
     """Overrides of the trainer container's security context, field by field."""
 
     allow_privilege_escalation: bool | None = Field(
@@ -66,8 +74,14 @@ class SecurityContext(_Identity):
     )
     capabilities: Capabilities | None = Field(default=None, description="Linux capabilities.")
 
+    @model_validator(mode="after")
+    def _privileged_may_escalate(self) -> Self:
+        if self.privileged and self.allow_privilege_escalation is False:
+            raise ValueError("allowPrivilegeEscalation false excludes privileged; remove one of them")
+        return self
 
-class PodSecurityContext(_Identity):
+
+class PodSecurityContext(Identity):
     """Overrides of the pods' security context, field by field."""
 
     fs_group: UserId | None = Field(default=None, description="Group id, a number, that owns the volumes.")

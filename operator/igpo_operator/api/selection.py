@@ -1,10 +1,11 @@
 """Which nodes and pods are meant: selector terms with the Kubernetes names."""
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from igpo_operator.api.formats import LabelValue, QualifiedName
+from igpo_operator.api.formats import LabelValue, ObjectName, QualifiedName
 from igpo_trainer.spec.base import SpecModel
 
 LabelMap = Annotated[dict[QualifiedName, LabelValue], Field(max_length=64)]
@@ -38,9 +39,9 @@ class LabelSelector(SpecModel):
 
 
 class NodeRequirement(SpecModel):
-    """One requirement on a node's label or field."""
+    """One requirement on a node's label."""
 
-    key: QualifiedName = Field(description="Key of the node's label, or its field metadata.name.")
+    key: QualifiedName = Field(description="Key of the node's label.")
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"] = Field(
         description="In and NotIn compare with values, Gt and Lt with one whole number."
     )
@@ -50,9 +51,18 @@ class NodeRequirement(SpecModel):
     def _values_fit_the_operator(self) -> Self:
         if (self.operator in ("Exists", "DoesNotExist")) == bool(self.values):
             raise ValueError("values belongs to the operators In, NotIn, Gt and Lt; add it or remove it")
-        if self.operator in ("Gt", "Lt") and self.values is not None and len(self.values) != 1:
+        bound = self.operator in ("Gt", "Lt")
+        if bound and self.values and not (len(self.values) == 1 and re.fullmatch("-?[0-9]+", self.values[0])):
             raise ValueError("values of the operators Gt and Lt is exactly one whole number; keep one")
         return self
+
+
+class NodeFieldRequirement(SpecModel):
+    """One requirement on a node's name."""
+
+    key: Literal["metadata.name"] = Field(description="Field of the node; there is only metadata.name.")
+    operator: Literal["In", "NotIn"] = Field(description="In: this node. NotIn: any other.")
+    values: tuple[ObjectName, ...] = Field(min_length=1, max_length=1, description="Name of the node.")
 
 
 class NodeSelectorTerm(SpecModel):
@@ -61,8 +71,8 @@ class NodeSelectorTerm(SpecModel):
     match_expressions: tuple[NodeRequirement, ...] | None = Field(
         default=None, max_length=16, description="Requirements on the node's labels."
     )
-    match_fields: tuple[NodeRequirement, ...] | None = Field(
-        default=None, max_length=4, description="Requirements on the node's fields; only metadata.name exists."
+    match_fields: tuple[NodeFieldRequirement, ...] | None = Field(
+        default=None, max_length=4, description="Requirements on the node's name."
     )
 
 

@@ -55,6 +55,12 @@ class Storage(SpecModel):
         return self
 
     @model_validator(mode="after")
+    def _one_pod_alone(self) -> Self:
+        if len(self.access_modes or ()) > 1 and "ReadWriteOncePod" in self.claim_access_modes:
+            raise ValueError("accessModes has ReadWriteOncePod, which excludes all others; keep one of them")
+        return self
+
+    @model_validator(mode="after")
     def _has_room(self) -> Self:
         if self.size is not None and not str(self.size).lstrip("0.")[:1].isdigit():
             raise ValueError(f"size {self.size} is no room at all; set an amount such as 200Gi")

@@ -8,9 +8,10 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from igpo_operator.api.environment import FieldRef, ResourceFieldRef
+from igpo_operator.api.environment import ResourceFieldRef
 from igpo_operator.api.formats import (
     ABSOLUTE_PATH,
+    POD_METADATA,
     ConfigKey,
     DnsLabel,
     FileMode,
@@ -127,11 +128,20 @@ class ServiceAccountToken(SpecModel):
     )
 
 
+class MetadataRef(SpecModel):
+    """A field of the pod's metadata."""
+
+    field_path: Annotated[str, Field(min_length=1, max_length=384, pattern=POD_METADATA)] = Field(
+        description="Path of the field, for example metadata.labels."
+    )
+    api_version: Literal["v1"] | None = Field(default=None, description="API version of the path.")
+
+
 class DownwardFile(SpecModel):
     """A file with a field of the pod: exactly one of fieldRef and resourceFieldRef."""
 
     path: RelativePath = Field(description="Relative path of the file.")
-    field_ref: FieldRef | None = Field(default=None, description="A field of the pod.")
+    field_ref: MetadataRef | None = Field(default=None, description="A field of the pod's metadata.")
     resource_field_ref: ResourceFieldRef | None = Field(default=None, description="A request or limit.")
     mode: FileMode | None = Field(default=None, description="Permission bits, a number such as 0o440.")
 
@@ -139,6 +149,8 @@ class DownwardFile(SpecModel):
     def _one_field(self) -> Self:
         if (self.field_ref is None) == (self.resource_field_ref is None):
             raise ValueError("exactly one of fieldRef and resourceFieldRef must be set; keep one")
+        if self.resource_field_ref is not None and self.resource_field_ref.container_name is None:
+            raise ValueError("resourceFieldRef needs a containerName in a volume; add containerName: trainer")
         return self
 
 

@@ -5,17 +5,20 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from igpo_operator.api.environment import EnvFrom, Variable
-from igpo_operator.api.formats import ObjectName, QualifiedName, Quantity
+from igpo_operator.api.formats import CONTAINER_RESOURCE, EXTENDED_RESOURCE, ObjectName, QualifiedName, Quantity
+from igpo_operator.api.quantity import value_of
 from igpo_operator.api.scheduling import Affinity, Toleration, TopologySpread
 from igpo_operator.api.security import PodSecurityContext, SecurityContext
 from igpo_operator.api.selection import LabelMap
 from igpo_operator.api.volumes import SecretName, Volume, VolumeMount
-from igpo_trainer.spec.base import SpecModel
+from igpo_trainer.spec.base import PositiveInt, SpecModel
 from igpo_trainer.spec.contract import RESERVED_KEY_PREFIXES
 from igpo_trainer.spec.run import WorkersSpec
 
 GPU_RESOURCE: Final = "nvidia.com/gpu"
-ResourceMap = Annotated[dict[QualifiedName, Quantity], Field(max_length=16)]
+ContainerResource = Annotated[str, Field(min_length=1, max_length=63, pattern=CONTAINER_RESOURCE)]
+ExtendedResource = Annotated[str, Field(min_length=1, max_length=317, pattern=EXTENDED_RESOURCE)]
+ResourceMap = Annotated[dict[ContainerResource, Quantity], Field(max_length=3)]
 
 
 class Resources(SpecModel):
@@ -27,10 +30,11 @@ class Resources(SpecModel):
     limits: ResourceMap | None = Field(default=None, description="Amounts that the container may not exceed.")
 
     @model_validator(mode="after")
-    def _gpus_are_counted_elsewhere(self) -> Self:
-        for name, amounts in (("requests", self.requests), ("limits", self.limits)):
-            if GPU_RESOURCE in (amounts or {}):
-                raise ValueError(f"{name} has {GPU_RESOURCE}; set workers.gpusPerWorker instead")
+    def _requests_are_within_limits(self) -> Self:
+        limits = self.limits or {}
+        for name, amount in (self.requests or {}).items():
+            if name in limits and value_of(amount) > value_of(limits[name]):
+                raise ValueError(f"requests of {name} {amount} are above its limit {limits[name]}; lower them")
         return self
 
 
@@ -40,9 +44,9 @@ class Workers(WorkersSpec):
     resources: Resources | None = Field(
         default=None, description="Requests and limits of CPU and memory. Absent: none, the namespace's defaults apply."
     )
-    extra_resources: ResourceMap | None = Field(
+    extra_resources: Annotated[dict[ExtendedResource, PositiveInt], Field(max_length=16)] | None = Field(
         default=None,
-        description="Extended resources of every pod beside GPUs, as request and limit, for example rdma/hca: 1.",
+        description="Number of each extended resource of every pod beside GPUs, for example rdma/hca: 1.",
     )
     node_selector: LabelMap | None = Field(default=None, description="Labels that a node must have.")
     affinity: Affinity | None = Field(default=None, description="Rules of placement.")
@@ -124,6 +128,9 @@ class Workers(WorkersSpec):
         _distinct("volumes", "name", [volume.name for volume in self.volumes or ()])
         _distinct("volumeMounts", "mountPath", [mount.mount_path for mount in self.volume_mounts or ()])
         _distinct("imagePullSecrets", "name", [secret.name for secret in self.image_pull_secrets or ()])
+        spreads = self.topology_spread_constraints or ()
+        places = [f"{spread.topology_key} with {spread.when_unsatisfiable}" for spread in spreads]
+        _distinct("topologySpreadConstraints", "topologyKey", places)
         return self
 
     @model_validator(mode="after")

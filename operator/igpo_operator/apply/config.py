@@ -7,11 +7,13 @@ from datetime import datetime
 from importlib import metadata
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from igpo_operator.plan.observed import Facts
+from igpo_operator.render.network_policy import DEFAULT_SCRAPERS, Peer
 
 PREFIX: Final = "IGPO_OPERATOR_"
+_PEERS: Final[TypeAdapter[tuple[Peer, ...]]] = TypeAdapter(tuple[Peer, ...])
 _SERVICE_HOST: Final = "KUBERNETES_SERVICE_HOST"
 
 
@@ -34,7 +36,7 @@ class OperatorConfig(BaseModel):
     )
     identity: str = Field(
         default="",
-        description="Name in Leases and Events. Empty: the host's, so the pod's; outside a cluster with process id.",
+        description="Name in Leases and Events. Empty: the pod's; outside a cluster the host's and the process id.",
     )
     workers: int = Field(default=8, ge=1, le=64, description="Runs that are reconciled at the same time.")
     scrape_seconds: float = Field(
@@ -74,6 +76,11 @@ class OperatorConfig(BaseModel):
     may_read_nodes: bool = Field(
         default=True, description="Whether nodes may be read, to tell a dead node from a slow pod."
     )
+    scrapers: str = Field(
+        default="",
+        description="Who may read the trainers' metrics: a JSON list of NetworkPolicy peers, the operator among them. "
+        "Empty: pods labelled app.kubernetes.io/name igpo-operator or prometheus, in any namespace.",
+    )
     resync_seconds: float = Field(
         default=600.0, ge=1, le=86400, description="Time between two full listings, in seconds."
     )
@@ -109,6 +116,12 @@ class OperatorConfig(BaseModel):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("scrapers")
+    @classmethod
+    def _are_peers(cls, value: str) -> str:
+        _peers(value)
+        return value
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "OperatorConfig":
         """Read IGPO_OPERATOR_*; InvalidConfigError names every variable that is unknown or wrong."""
@@ -131,7 +144,11 @@ class OperatorConfig(BaseModel):
         same = ("trainer_image", "linger_seconds", "progress_interval_seconds", "disruption_limit", "may_read_nodes")
         backoffs = ("restart_base_seconds", "restart_max_seconds", "wait_base_seconds", "wait_max_seconds")
         values = {name: getattr(self, name) for name in (*same, *backoffs)}
-        return Facts(version=operator_version(), started_at=started_at, **values)
+        return Facts(version=operator_version(), started_at=started_at, scrapers=_peers(self.scrapers), **values)
+
+
+def _peers(text: str) -> tuple[Peer, ...]:
+    return _PEERS.validate_json(text) if text else DEFAULT_SCRAPERS
 
 
 def operator_version() -> str:

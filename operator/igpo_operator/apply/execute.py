@@ -124,6 +124,7 @@ def holds(live: object, wanted: object) -> bool:
     if isinstance(wanted, Mapping):
         return isinstance(live, Mapping) and all(holds(live.get(key), value) for key, value in wanted.items())
     if isinstance(wanted, list | tuple):
-        same_length = isinstance(live, list) and len(live) == len(wanted)
-        return same_length and all(holds(one, other) for one, other in zip(live, wanted, strict=True))  # type: ignore[arg-type]
+        if not isinstance(live, list) or len(live) != len(wanted):
+            return False
+        return all(holds(one, other) for one, other in zip(live, wanted, strict=True))
     return bool(live == wanted)

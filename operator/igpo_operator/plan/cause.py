@@ -16,7 +16,7 @@ SIMULTANEOUS = timedelta(seconds=2)
 _SIGTERM_EXIT = 143
 _FIRST_SIGNAL_EXIT = 129
 _INVALID = (ExitCode.INVALID_RUN, ExitCode.INVALID_DATA)
-_NODE_REASONS = ("DeletionByPodGC", "DeletionByTaintManager", "NodeLost", "NodeShutdown")
+_NODE_REASONS = ("DeletionByPodGC", "DeletionByTaintManager", "NodeLost", "NodeShutdown", "Terminated")
 _LINES = 20
 _LINE_CHARACTERS = 300
 _MESSAGE_CHARACTERS = 1024
@@ -158,7 +158,7 @@ def _ending(incident: Incident, now: datetime) -> Ending:
         rank=incident.rank,
         exit_code=end.exit_code if end is not None else None,
         message=incident.message[:_MESSAGE_CHARACTERS],
-        cause=message.cause if message is not None else None,
+        cause=message.cause[:64] if message is not None and message.cause else None,
         step=message.step if message is not None else None,
         last_lines=[line[:_LINE_CHARACTERS] for line in lines[-_LINES:]],
         at=now,

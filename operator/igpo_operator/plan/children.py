@@ -17,4 +17,5 @@ def rendered(run: Run, resource: RunResource, resolved: Resolved, attempt: int, 
         resolved=resolved,
         attempt=attempt,
         linger_seconds=facts.linger_seconds,
+        scrapers=facts.scrapers,
     )

@@ -9,6 +9,7 @@ from igpo_operator.api.status import AttemptStatus, Ending, RunStatus
 from igpo_operator.plan.gang import Gang
 from igpo_operator.plan.observed import Observed, Pod, Waiting
 from igpo_operator.plan.terms import Terms
+from igpo_trainer.spec.contract import METRICS_PORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def _stall(observed: Observed, terms: Terms, attempt: AttemptStatus, running_at:
     """On the operator's own clock: a restart of the operator, not a failed scrape, starts it anew."""
     scrape = observed.scrape
     moved = [running_at, observed.facts.started_at]
-    doing = ""
+    doing = f" (rank 0 has never answered on port {METRICS_PORT}: is a NetworkPolicy in the way?)"
     if scrape is not None and scrape.attempt == attempt.number:
         moved.append(scrape.moved_at)
         doing = f" (stage {scrape.status.stage}, step {scrape.status.step})"

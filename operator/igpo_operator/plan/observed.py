@@ -7,6 +7,7 @@ from typing import Any
 
 from igpo_operator.api.kinds import Kind
 from igpo_operator.api.status import RunStatus
+from igpo_operator.render.network_policy import DEFAULT_SCRAPERS, Peer
 from igpo_trainer.spec.contract import TerminationMessage, TrainerStatus
 
 
@@ -155,6 +156,8 @@ class Facts:
     disruption_limit: int = 100
     """Free restarts without checkpoint progress before a run fails."""
     may_read_nodes: bool = True
+    scrapers: tuple[Peer, ...] = DEFAULT_SCRAPERS
+    """Who may read the trainers' metrics, as peers of a NetworkPolicy."""
 
 
 @dataclass(frozen=True, slots=True)

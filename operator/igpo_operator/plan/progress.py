@@ -16,7 +16,6 @@ LOADING: Final = frozenset({"starting", "data"})
 """Stages in which a resumed trainer may not yet know its step."""
 _MOST_METRICS = 32
 _SMALLEST_EXPONENT, _LARGEST_EXPONENT = -9, 15
-_SECOND = Decimal(1)
 
 
 def scraped(status: RunStatus, scrape: Scrape | None) -> RunStatus:
@@ -133,7 +132,7 @@ def _view(known: CheckpointView | None, said: CheckpointStatus, at: datetime) ->
     return CheckpointView(
         step=said.step,
         path=said.path[-512:] or (known.path if known is not None and same else None),
-        digest=said.digest or None,
+        digest=said.digest[:128] or None,
         saved_at=known.saved_at if known is not None and same else at.replace(microsecond=0),
     )
 
@@ -146,12 +145,17 @@ def _latest(message: TerminationMessage) -> CheckpointStatus | None:
     return CheckpointStatus(step=int(digits[1]), path="", digest="") if digits else None
 
 
+def _cut(revision: str | None) -> str | None:
+    """What the trainer says must fit the schema, or the whole status would be refused."""
+    return None if revision is None else revision[:128]
+
+
 def _provenance(resolved: Resolved | None, scrape: Scrape) -> Resolved | None:
     said = scrape.status
     found = {
-        "spec_hash": said.spec_hash or None,
-        "model_revision": said.model_revision,
-        "dataset_revision": said.dataset_revision,
+        "spec_hash": said.spec_hash[:64] or None,
+        "model_revision": _cut(said.model_revision),
+        "dataset_revision": _cut(said.dataset_revision),
         "adopted": True if said.adopted else None,
     }
     if resolved is None:

@@ -12,7 +12,7 @@ from igpo_operator.plan.observed import Observed
 from igpo_operator.plan.overdue import overdue
 from igpo_operator.plan.queueing import give_back
 from igpo_operator.plan.scene import delete_all, delete_unfinished
-from igpo_operator.render.names import base_name
+from igpo_operator.render.names import base_name, service_name
 
 
 def finished(observed: Observed, now: datetime) -> Plan:
@@ -43,9 +43,8 @@ def _release_at(spec: Mapping[str, Any], status: RunStatus) -> datetime | None:
 
 def _children(observed: Observed) -> Iterator[DeleteChild]:
     run = observed.run
-    name = base_name(run.kind, run.name)
-    yield DeleteChild("Service", name)
-    yield DeleteChild("NetworkPolicy", name)
+    yield DeleteChild("Service", service_name(run.kind, run.name))
+    yield DeleteChild("NetworkPolicy", base_name(run.kind, run.name))
     status = run.status
     if status.resolved is None or status.attempt is None:
         return

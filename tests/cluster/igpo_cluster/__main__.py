@@ -1,10 +1,12 @@
 """The command line: `python -m igpo_cluster COMMAND`."""
 
 import argparse
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 
 from igpo_cluster import packages, programs, workspace
+from igpo_cluster.cache import cache_folder
 from igpo_cluster.cluster import Cluster
 from igpo_cluster.control_plane import ControlPlane, Options
 from igpo_cluster.errors import ClusterError
@@ -80,6 +82,17 @@ def _images(options: argparse.Namespace) -> None:
     sys.stdout.write(f"{images.operator}\n{images.trainer}\n")
 
 
+def _clean(_: argparse.Namespace) -> None:
+    workspace.sweep()
+    if workspace.every():
+        raise ClusterError("a cluster is up and uses the cache; see `python -m igpo_cluster status`")
+    keep = programs.keys()
+    old = [folder for folder in cache_folder("programs").iterdir() if folder.name not in keep]
+    for folder in [*old, *(cache_folder(name) for name in ("buildah", "containerd", "images"))]:
+        say(f"delete {folder}")
+        shutil.rmtree(folder)
+
+
 def _packages(_: argparse.Namespace) -> None:
     packages.install()
 
@@ -96,6 +109,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
     "kubeconfig": (_kubeconfig, "print the path of the administrator's kubeconfig"),
     "env": (_env, "print shell lines that set KUBECONFIG and PATH"),
     "images": (_images, "build the images of this tree, give them to the node and print their references"),
+    "clean": (_clean, "delete images and old programs from the cache"),
     "packages": (_packages, "install the system packages that a node needs, by apt, as root"),
     "programs": (_programs, "build programs now (default: those of the control plane) and print their paths"),
 }

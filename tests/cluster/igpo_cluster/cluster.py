@@ -26,6 +26,22 @@ class Cluster:
 
     folder: Path
 
+    @classmethod
+    def of_user(cls, folder: Path) -> "Cluster":
+        """The cluster that the user's KUBECONFIG points to; `folder` gets a copy of the credentials.
+
+        Raises:
+            ClusterError: kubectl knows no cluster.
+        """
+        words = [str(programs.locate("kubectl")), "config", "view", "--raw", "--flatten", "--minify", "-o", "json"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ClusterError(f"KUBECONFIG names no cluster: {done.stderr.strip()}")
+        cluster = cls(folder)
+        cluster.kubeconfig.write_text(done.stdout)
+        cluster.kubeconfig.chmod(0o600)
+        return cluster
+
     @property
     def kubeconfig(self) -> Path:
         """Credentials of the administrator."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from igpo_cluster import audit, kwok, processes, programs, workspace
+from igpo_cluster import audit, kueue, kwok, processes, programs, workspace
 from igpo_cluster.certificates import Authority
 from igpo_cluster.cluster import Cluster
 from igpo_cluster.ports import free_ports
@@ -32,6 +32,8 @@ class Options:
     """The range of ClusterIPs."""
     kwok: bool = False
     """Run kwok, which plays kubelet for nodes made by `kwok.add_nodes`."""
+    kueue: bool = False
+    """Run Kueue with its plain-pod integration."""
     arguments: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """More command-line arguments by program, as `{"kube-controller-manager": ["--node-monitor-grace-period=20s"]}`."""
 
@@ -70,7 +72,7 @@ class ControlPlane:
 
 def locate_programs(options: Options) -> None:
     """Build what is missing before anything is started, so that no time limit runs meanwhile."""
-    for name in (*programs.CONTROL_PLANE, *(["kwok"] if options.kwok else [])):
+    for name in (*programs.CONTROL_PLANE, *(["kwok"] if options.kwok else []), *(["kueue"] if options.kueue else [])):
         programs.locate(name)
 
 
@@ -93,6 +95,8 @@ def start(space: Workspace, options: Options) -> Cluster:
         until(lambda: _has_default_account(cluster), "the controller-manager's first service account")
     if options.kwok:
         kwok.start(cluster, options.arguments.get("kwok", ()))
+    if options.kueue:
+        kueue.start(cluster)
     return cluster
 
 

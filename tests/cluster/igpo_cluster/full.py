@@ -1,5 +1,6 @@
 """The whole cluster: a control plane and one node that runs containers. Needs root."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +13,7 @@ from igpo_cluster.errors import ClusterError
 from igpo_cluster.machine import Machine
 from igpo_cluster.workspace import Workspace
 
-_VOLUMES = 60
+_VOLUMES = 120
 _GRACE = "--node-monitor-grace-period=25s"  # half the default: a test waits for a dead node to be noticed
 
 
@@ -29,6 +30,8 @@ class FullCluster:
         self.cluster: Cluster | None = None
 
     def __enter__(self) -> Cluster:
+        if os.geteuid() != 0:
+            raise ClusterError(f"a node needs root, this is user {os.geteuid()}; use sudo, or the control plane alone")
         packages.require()
         control_plane.locate_programs(self.options)
         locate_node_programs()
@@ -66,7 +69,7 @@ class FullCluster:
     def kubelet_stopped(self) -> Iterator[None]:
         """The node is dead for the length of a `with` block: kubelet is killed, the containers run on unwatched."""
         if not self.workspace or not self.cluster or self.workspace.state.machine is None:
-            raise ClusterError("the cluster is not up; enter it first")
+            raise ClusterError("there is no node of ours whose kubelet could be stopped; enter the cluster first")
         machine = Machine(self.workspace.state.machine)
         processes.stop_marked(self.workspace.folder, "kubelet")
         try:

@@ -23,6 +23,7 @@ from igpo_cluster.stored_image import StoredImage
 
 ROOT = Path(__file__).parents[3]
 _INPUTS = ("pyproject.toml", "README.md", "LICENSE", "images", "trainer", "operator", ".dockerignore")
+_VERSIONS = 4
 _COLD = {"operator": "1 min", "trainer": "6 min the first time, 15 s after a change of code"}
 
 
@@ -45,13 +46,25 @@ def load(cluster: Cluster, name: str, root: Path = ROOT) -> str:
     Raises:
         ClusterError: a package is missing, or buildah fails.
     """
-    reference = f"igpo.dev/igpo-{name}:{_key(root, name)}"
+    reference = reference_of(name, root)
     if _is_loaded(cluster, reference):
         return reference
     build(name, reference, root)
     with timed(f"give the image {name} to the node"):
         _transfer(cluster, reference)
+        _forget_old(cluster, name, reference)
     return reference
+
+
+def reference_of(name: str, root: Path = ROOT) -> str:
+    """The reference of the image `name` of `root`: its tag is a hash of all files that the image may hold."""
+    digest = hashlib.sha256(name.encode())
+    for top in (root / entry for entry in _INPUTS):
+        files = sorted(top.rglob("*")) if top.is_dir() else [top] if top.exists() else []
+        for path in files:
+            if path.is_file() and "__pycache__" not in path.parts and ".egg-info" not in str(path):
+                digest.update(f"{path.relative_to(root)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return f"igpo.dev/igpo-{name}:{digest.hexdigest()[:16]}"
 
 
 def build(name: str, reference: str, root: Path = ROOT) -> None:
@@ -60,6 +73,7 @@ def build(name: str, reference: str, root: Path = ROOT) -> None:
     with locked(cache_folder("images") / "build.lock", "it builds images"):
         base = base_image()
         with timed(f"build the image {name}", _COLD[name]):
+            buildah("rm", "--all")  # what a killed build left
             buildah(
                 "build",
                 "--layers",
@@ -90,16 +104,18 @@ def _transfer(cluster: Cluster, reference: str) -> None:
             raise ClusterError(f"`ctr images import` ended with {process.returncode}; see {cluster.log('containerd')}")
 
 
+def _forget_old(cluster: Cluster, name: str, reference: str) -> None:
+    """Keep the images of the last few versions: each change of a requirement is another layer of gigabytes."""
+    note = cache_folder("images") / f"{name}.txt"
+    known = note.read_text().split() if note.exists() else []
+    known = [*(other for other in known if other != reference), reference]
+    for old in known[:-_VERSIONS]:
+        if _is_loaded(cluster, old):
+            ctr(cluster.folder, "images", "remove", old)
+        if buildah("images", "--quiet", "--filter", f"reference={old}").strip():
+            buildah("rmi", old)
+    note.write_text("\n".join(known[-_VERSIONS:]))
+
+
 def _is_loaded(cluster: Cluster, reference: str) -> bool:
     return reference in ctr(cluster.folder, "images", "list", "-q").split()
-
-
-def _key(root: Path, name: str) -> str:
-    """A hash of all files that the image may hold."""
-    digest = hashlib.sha256(name.encode())
-    for top in (root / entry for entry in _INPUTS):
-        files = sorted(top.rglob("*")) if top.is_dir() else [top] if top.exists() else []
-        for path in files:
-            if path.is_file() and "__pycache__" not in path.parts and ".egg-info" not in str(path):
-                digest.update(f"{path.relative_to(root)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]

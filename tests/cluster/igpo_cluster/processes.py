@@ -103,7 +103,7 @@ def stop_marked(folder: Path, name: str = "", patience: float = 2.0) -> None:
     everybody else to end, and nothing it holds has to be kept.
 
     Raises:
-        ClusterError: a process survived SIGKILL for half a minute.
+        ClusterError: a process survived SIGKILL for a minute.
     """
     _signal(marked(folder, name), signal.SIGTERM)
     try:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from igpo_cluster.cache import cache_folder, locked
 from igpo_cluster.errors import ClusterError
-from igpo_cluster.progress import say, timed
+from igpo_cluster.progress import timed
 
 MODULES = Path(__file__).parent.parent / "programs"
 OLDEST_GO = (1, 25)
@@ -85,13 +85,9 @@ def module_folder(module: str, dependency: str) -> Path:
     return Path(answer["Dir"])
 
 
-def clean_cache() -> None:
-    """Delete programs of other keys than today's: old versions, old flags."""
-    wanted = {_key(program) for program in PROGRAMS.values()}
-    for folder in cache_folder("programs").iterdir():
-        if folder.name not in wanted:
-            say(f"delete {folder}")
-            shutil.rmtree(folder)
+def keys() -> set[str]:
+    """The names of the folders that hold today's programs; others are of old versions."""
+    return {_key(program) for program in PROGRAMS.values()}
 
 
 def _build(program: Program, target: Path) -> None:

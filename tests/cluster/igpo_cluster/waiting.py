@@ -9,7 +9,7 @@ from igpo_cluster.errors import ClusterError
 _T = TypeVar("_T")
 
 
-def until(probe: Callable[[], _T | None], what: str, within: float = 30.0, every: float = 0.05) -> _T:
+def until(probe: Callable[[], _T | None], what: str, within: float = 60.0, every: float = 0.05) -> _T:
     """Ask `probe` every `every` seconds until its answer is true, and return that answer.
 
     Raises:

@@ -15,7 +15,7 @@ from igpo_operator.render.names import ATTEMPT_LABEL, KIND_LABEL, RANK_LABEL, RU
 
 Body = dict[str, Any]
 CHILDREN = "pods,services,configmaps,networkpolicies,persistentvolumeclaims"
-START_SECONDS = 90.0
+START_SECONDS = 240.0
 """From pods to the first step: two processes import torch on two cores."""
 
 

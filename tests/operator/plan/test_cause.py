@@ -81,6 +81,7 @@ def test_a_containers_end_has_its_class(container, expected):
         ("DeletionByPodGC", EndClass.NODE_LOST),
         ("NodeLost", EndClass.NODE_LOST),
         ("NodeShutdown", EndClass.NODE_LOST),
+        ("Terminated", EndClass.NODE_LOST),
     ],
 )
 def test_a_disruption_has_its_class(reason, expected):

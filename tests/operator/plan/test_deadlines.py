@@ -60,6 +60,10 @@ def test_a_gang_hangs_when_nothing_has_moved_for_the_stall_timeout():
     assert "stage evaluate, step 3" in moved.message
 
 
+def test_a_trainer_that_never_answered_is_told_as_such():
+    assert "rank 0 has never answered on port 9400" in stall(terms=Terms(stall_timeout=60)).message
+
+
 def test_fractions_of_a_second_are_given_to_the_trainer():
     assert stall(terms=Terms(stall_timeout=60), said=scrape(3, moved=20.25)).at == after(81)
 

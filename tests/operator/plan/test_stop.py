@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from igpo_operator.api.reasons import ConditionType, EndClass, Phase, Reason
+from igpo_operator.plan.actions import AnnotatePod, DeletePod
 from igpo_operator.plan.conditions import find
 from planworld import pictures
 from planworld.world import World
@@ -24,6 +25,44 @@ def test_why_an_attempt_ends_is_written_before_anything_is_deleted():
     assert world.status.attempt.ending.reason_class is EndClass.APPLICATION
     assert [action.name for action in world.reconcile().actions] == ["gsm8k-igpo-a1-0"]
     assert world.reconcile().actions == ()
+
+
+def kinds(decided):
+    return [type(action) for action in decided.actions]
+
+
+def queued():
+    return running(spec=pictures.spec(runPolicy={"queueName": "gpus"}), queued=True)
+
+
+def test_kueue_is_told_that_a_suspended_gang_does_not_come_back_before_its_pods_go():
+    world = queued()
+    world.change(suspend=True)
+    world.reconcile()
+    assert kinds(world.reconcile()) == [AnnotatePod, AnnotatePod, DeletePod, DeletePod]
+
+
+def test_an_incomplete_gang_gives_its_quota_back_and_queues_anew():
+    world = World(spec=pictures.spec(runPolicy={"queueName": "gpus"}), queued=True)
+    world.settle()
+    world.admit()
+    world.schedule()
+    world.tick(1800)
+    world.reconcile()
+    assert kinds(world.reconcile()) == [AnnotatePod, AnnotatePod, DeletePod, DeletePod]
+    world.kubelet()
+    world.settle()
+    assert world.status.resolved.queue_epoch == 1
+
+
+def test_a_gang_that_restarts_keeps_its_quota():
+    world = queued()
+    world.exit(world.of_attempt()[0], 1)
+    world.reconcile()
+    assert kinds(world.reconcile()) == [DeletePod]
+    world.kubelet()
+    world.settle()
+    assert (world.status.attempt.number, world.status.resolved.queue_epoch) == (2, 0)
 
 
 def test_only_when_every_rank_has_stopped_the_next_attempt_is_recorded():

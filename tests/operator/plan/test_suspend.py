@@ -1,6 +1,7 @@
 import pytest
 
 from igpo_operator.api.reasons import ConditionType, EndClass, Phase, Reason
+from igpo_operator.plan.actions import AnnotatePod, DeletePod
 from igpo_operator.plan.conditions import find, is_true
 from planworld import pictures
 from planworld.world import World
@@ -148,6 +149,18 @@ def test_kueue_is_told_before_the_pods_go_and_the_next_attempt_queues_anew():
     raw = pictures.spec(runPolicy={"queueName": "gpus"})
     world = suspended(spec=raw, queued=True)
     assert not world.pods, "Kueue's finalizer holds no pod that was given up"
+    assert world.status.resolved.queue_epoch == 1
+
+
+def test_a_failed_gang_that_shall_rest_gives_its_quota_back_before_its_pods_go():
+    world = World(spec=pictures.spec(replicas=1, runPolicy={"queueName": "gpus"}), queued=True)
+    for _ in range(3):
+        world.live(1)
+    world.exit(world.of_attempt()[0], 1)
+    world.change(suspend=True)
+    while world.status.phase is not Phase.SUSPENDED:
+        world.reconcile()
+    assert [type(action) for action in world.reconcile().actions] == [AnnotatePod, DeletePod]
     assert world.status.resolved.queue_epoch == 1
 
 

@@ -132,6 +132,23 @@ def test_what_stalled_an_incomplete_gang_stays_shown_until_a_gang_runs():
     assert find(world.status, ConditionType.STALLED) is None
 
 
+def test_finished_pods_go_only_once_it_is_stored_that_their_replacements_exist():
+    world = created()
+    for _ in range(2):
+        world.live(1)
+    world.exit(world.of_attempt()[0], 1)
+    world.settle()
+    world.kubelet()
+    world.settle()
+    world.tick(60)
+    while not world.of_attempt():
+        world.reconcile()
+    assert world.status.attempt.created_at is None
+    assert world.reconcile().actions == ()
+    assert world.status.attempt.created_at is not None
+    assert "gsm8k-igpo-a1-0" in [action.name for action in world.reconcile().actions]
+
+
 def test_ready_does_not_flap_when_the_operator_restarts():
     world = created()
     for _ in range(2):

@@ -45,6 +45,7 @@ class World:
     events: list[Event] = field(default_factory=list)
     created: list[str] = field(default_factory=list)
     children: set[str] = field(default_factory=set)
+    names: dict[str, str] = field(default_factory=dict)
     requeue_at: datetime | None = None
     charges: int = 0
 
@@ -115,6 +116,7 @@ class World:
             case Create(manifest) | Apply(manifest):
                 assert not self.status.phase.terminal, "nothing is created for a finished run"
                 self.children.add(manifest["kind"])
+                self.names[manifest["kind"]] = manifest["metadata"]["name"]
             case DeletePod():
                 self._delete(action)
             case AnnotatePod():
@@ -122,6 +124,7 @@ class World:
                 if pod is not None and pod.uid == action.uid:
                     self.pods[pod.name] = replace(pod, retriable=action.annotations[KUEUE_RETRIABLE_ANNOTATION])
             case DeleteChild():
+                assert self.names[action.api_kind] == action.name, "a child is deleted under the name it was given"
                 self.children.discard(action.api_kind)
         return True
 

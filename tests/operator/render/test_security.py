@@ -46,7 +46,6 @@ def test_a_profile_is_replaced_whole():
 @pytest.mark.parametrize("context", [pod, container])
 def test_user_0_is_let_in_when_the_manifest_asks_for_it(context):
     assert context(runAsUser=0)["runAsNonRoot"] is False
-    assert context(runAsUser=0, runAsNonRoot=True)["runAsNonRoot"] is True
 
 
 def test_a_privileged_container_says_nothing_of_escalation():

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from igpo_trainer.cli.outcome import Position, RankOutcome, read_outcomes, run_and_report
+from igpo_trainer.spec.contract import Cause, CheckpointStatus
 from igpo_trainer.spec.errors import InterruptedRunError, InvalidDataError, InvalidRunError, RunError
 
 
@@ -28,6 +29,14 @@ def raising(error):
         raise error
 
     return body
+
+
+def test_the_cause_and_the_checkpoints_are_left_for_the_launcher(folder):
+    kept = CheckpointStatus(step=3, path="checkpoints/step-3", digest="ab")
+    position = Position(step=4, checkpoint="step-3", latest=kept, best=kept)
+    assert run_and_report(raising(RunError("disk full", cause=Cause.DISK_FULL)), position) == 1
+    left = read_outcomes(folder, 2)[1]
+    assert (left.cause, left.latest, left.best) == ("DiskFull", kept, kept)
 
 
 def test_success_leaves_0(folder):

@@ -3,7 +3,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from igpo_trainer.spec.contract import TERMINATION_MESSAGE_BYTES, ExitCode, TerminationMessage
+from igpo_trainer.spec.contract import TERMINATION_MESSAGE_BYTES, CheckpointStatus, ExitCode, TerminationMessage
 from igpo_trainer.spec.errors import InterruptedRunError, InvalidDataError, InvalidRunError, RunError
 
 long_text = st.one_of(
@@ -21,6 +21,18 @@ def test_a_termination_message_is_json_that_fits_and_keeps_code_step_and_newest_
     assert read["last_lines"] == lines[len(lines) - len(read["last_lines"]) :]
     if read["last_lines"]:
         assert read["reason"] == reason
+
+
+def test_a_message_that_has_to_be_cut_keeps_what_chaining_needs():
+    best = CheckpointStatus(step=12, path="/var/lib/igpo/IGPOTraining/x/checkpoints/step-12", digest="a" * 64)
+    message = TerminationMessage(code=0, reason="done", latest=best, best=best, last_lines=["x" * 400] * 20)
+    read = TerminationMessage.model_validate_json(message.encode())
+    assert (read.latest, read.best) == (best, best)
+    assert 0 < len(read.last_lines) < 20
+
+
+def test_a_message_of_a_newer_version_is_read():
+    assert TerminationMessage.model_validate_json('{"code": 1, "reason": "x", "news": 3}').code == 1
 
 
 def test_each_error_has_the_exit_code_of_the_contract():

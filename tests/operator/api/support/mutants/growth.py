@@ -6,6 +6,7 @@ from typing import Any
 
 from igpo_operator.api import formats
 from igpo_operator.api.kinds import KINDS
+from igpo_operator.api.rules import LIST_KEYS
 from igpo_trainer.spec.contract import API_VERSION, DNS_LABEL, MAX_NAME_LENGTH
 from mutants.places import SCHEMAS
 
@@ -18,9 +19,13 @@ _EXAMPLES = {
     formats.VARIABLE_PREFIX: ["", "APP_", "x."],
     formats.CONFIG_KEY: ["token", "a.b_c-d", "config.yaml"],
     formats.QUANTITY: ["4", "500m", "200Gi", "1e3", ".5", "2.", "1.5Ti"],
-    formats.MOUNT_PATH: ["/data", "/mnt/a b/c", "/var/lib/igpo-data", "/tmpfs", "/a/.hidden", "/a/..b"],
+    formats.CONTAINER_RESOURCE: ["cpu", "memory", "ephemeral-storage"],
+    formats.EXTENDED_RESOURCE: ["rdma/hca", "example.com/a.b", "x/Y_z"],
+    formats.POD_FIELD: ["metadata.name", "status.hostIP", "metadata.labels['igpo.dev/rank']", "spec.nodeName"],
+    formats.POD_METADATA: ["metadata.labels", "metadata.uid", "metadata.annotations['a']"],
+    formats.MOUNT_PATH: ["/data", "/mnt/a b/c", "/var/lib/igpo-data", "/tmpfs", "/a/.hidden", "/a.."],
     formats.ABSOLUTE_PATH: ["/", "/exports/data", "/a//b:c"],
-    formats.RELATIVE_PATH: ["a", "a/b.txt", ".x", "...", "ä/ö"],
+    formats.RELATIVE_PATH: ["a", "a/b.txt", ".x", "a...", "ä/ö"],
     formats.IMAGE: ["", "registry.example.com:5000/igpo/trainer:1.2@sha256:0a1b", "igpo"],
     formats.OPTIONAL_LABEL: ["", "queue", "q-1"],
     formats.OPTIONAL_SUBDOMAIN: ["", "high", "a.b"],
@@ -68,8 +73,9 @@ def _grow(schema: dict[str, Any], rng: random.Random, depth: int) -> Any:
 
 def _object(schema: dict[str, Any], rng: random.Random, depth: int) -> dict[str, Any]:
     if "additionalProperties" in schema:
-        keys = _EXAMPLES[formats.QUALIFIED_NAME] if _matches(schema) else ["brevity", "module:function", "ä"]
-        chosen = rng.sample([key for key in keys if key != "nvidia.com/gpu"], rng.randint(0, 3))
+        pattern = _matches(schema)
+        keys = _EXAMPLES[pattern] if pattern else ["brevity", "module:function", "ä"]
+        chosen = rng.sample(keys, rng.randint(0, 3))
         return {key: _grow(schema["additionalProperties"], rng, depth + 1) for key in chosen}
     likely = 0.5 if depth == 0 else 0.35
     value = {
@@ -91,9 +97,9 @@ def _object(schema: dict[str, Any], rng: random.Random, depth: int) -> dict[str,
 def _matches(schema: dict[str, Any]) -> str | None:
     """The pattern that a rule of this schema demands of the value or of its keys."""
     for rule in schema.get("x-kubernetes-validations", ()):
-        found = re.search(r"(?:self|key)\.matches\(r'(.*)'\)", rule["rule"])
+        found = re.search(r"(?:self|key)\.matches\(r(['\"])(.*)\1\)", rule["rule"])
         if found:
-            return found.group(1)
+            return found.group(2)
     return None
 
 
@@ -211,10 +217,13 @@ def _repair_cluster(spec: dict[str, Any], rng: random.Random) -> None:
         for name in ("size", "storageClassName", "accessModes"):
             storage.pop(name, None)
         storage["retainPolicy"] = "Retain"
+    if "ReadWriteOncePod" in storage.get("accessModes", ()):
+        storage["accessModes"] = ["ReadWriteOncePod"]
     if "size" in storage:
         storage["size"] = rng.choice([1, "20Gi", ".5", "0.1Ti"])
     if spec.get("workers", {}).get("replicas", 1) > 1 and "claimName" not in storage:
         modes = storage.get("accessModes", [])
+        modes = [mode for mode in modes if mode != "ReadWriteOncePod"]
         spec["storage"] = storage | {"accessModes": [*modes, "ReadWriteMany"][-3:]}
     policy = spec.get("runPolicy", {})
     if policy.get("workloadPriorityClassName"):
@@ -222,14 +231,12 @@ def _repair_cluster(spec: dict[str, Any], rng: random.Random) -> None:
 
 
 def _repair_pods(workers: dict[str, Any], rng: random.Random) -> None:
-    for name, key in (
-        ("env", "name"),
-        ("volumes", "name"),
-        ("volumeMounts", "mountPath"),
-        ("imagePullSecrets", "name"),
-    ):
-        if name in workers:
-            workers[name] = list({item[key]: item for item in workers[name]}.values())
+    for (model, name), keys in LIST_KEYS.items():
+        if model == "Workers" and name in workers:
+            workers[name] = list({tuple(item[key] for key in keys): item for item in workers[name]}.values())
+    resources = workers.get("resources", {})
+    if {"requests", "limits"} <= resources.keys():
+        resources["limits"] |= {name: resources["requests"][name] for name in resources["requests"]}
     for variable in workers.get("env", ()):
         if "valueFrom" in variable:
             variable.pop("value", None)
@@ -237,6 +244,11 @@ def _repair_pods(workers: dict[str, Any], rng: random.Random) -> None:
         workers.setdefault("volumes", [{"name": "scratch", "emptyDir": {}}])
         for mount in workers["volumeMounts"]:
             mount["name"] = rng.choice(workers["volumes"])["name"]
+    _repair_placement(workers)
+    _repair_everywhere(workers, rng)
+
+
+def _repair_placement(workers: dict[str, Any]) -> None:
     for toleration in workers.get("tolerations", ()):
         if "key" not in toleration:
             toleration["operator"] = "Exists"
@@ -245,15 +257,8 @@ def _repair_pods(workers: dict[str, Any], rng: random.Random) -> None:
         if "tolerationSeconds" in toleration:
             toleration["effect"] = "NoExecute"
     for spread in workers.get("topologySpreadConstraints", ()):
-        _repair_selecting(spread)
-        if "minDomains" in spread:
-            spread["whenUnsatisfiable"] = "DoNotSchedule"
-    _repair_everywhere(workers, rng)
-
-
-def _repair_selecting(value: dict[str, Any]) -> None:
-    if {"matchLabelKeys", "mismatchLabelKeys"} & value.keys():
-        value.setdefault("labelSelector", {})
+        if spread["whenUnsatisfiable"] == "ScheduleAnyway":
+            spread.pop("minDomains", None)
 
 
 def _repair_everywhere(value: Any, rng: random.Random) -> None:
@@ -265,14 +270,27 @@ def _repair_everywhere(value: Any, rng: random.Random) -> None:
         return
     for item in value.values():
         _repair_everywhere(item, rng)
-    if "operator" in value and value["operator"] not in ("Equal",) and "key" in value and "effect" not in value:
+    if "operator" in value and value.get("key") != "metadata.name":
         _repair_requirement(value)
-    if "topologyKey" in value:
-        _repair_selecting(value)
+    if "sources" in value:
+        _repair_paths(value["sources"])
+    if value.get("runAsUser") == 0:
+        value["runAsNonRoot"] = False
+    if value.get("privileged"):
+        value.pop("allowPrivilegeEscalation", None)
+    if "path" in value and "resourceFieldRef" in value:
+        value["resourceFieldRef"]["containerName"] = "trainer"
     if value.get("type") in ("Localhost", "RuntimeDefault", "Unconfined"):
         value.pop("localhostProfile", None)
         if value["type"] == "Localhost":
             value["localhostProfile"] = "profiles/a.json"
+
+
+def _repair_paths(sources: list[dict[str, Any]]) -> None:
+    """No two files of a projected volume may have one path."""
+    files = [item for source in sources for part in source.values() for item in part.get("items", [part])]
+    for index, item in enumerate(file for file in files if "path" in file):
+        item["path"] = f"{index}/{item['path']}"
 
 
 def _repair_requirement(value: dict[str, Any]) -> None:
@@ -281,5 +299,5 @@ def _repair_requirement(value: dict[str, Any]) -> None:
             value.setdefault("values", ["a"])
         case "Gt" | "Lt":
             value["values"] = ["3"]
-        case "Exists" | "DoesNotExist":
+        case _:
             value.pop("values", None)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from igpo_operator.api import formats
+from igpo_operator.api.rules import matches
 from igpo_operator.api.volumes import VOLUME_SOURCES
 from igpo_trainer.spec import contract
 from mutants.breaks import Hit, Mutator
@@ -139,13 +140,13 @@ BREAKERS: dict[str, Breaker] = {
     # Pods.
     ".values belongs to the operators In and NotIn": _drop_and_set("values", operator="In"),
     ".values belongs to the operators In, NotIn, Gt": _merge(operator="Exists", values=["a"]),
-    ".values of the operators": _merge(operator=lambda rng: rng.choice(["Gt", "Lt"]), values=["1", "2"]),
-    "matchLabelKeys and mismatch": _drop_and_set("labelSelector", mismatchLabelKeys=["a"]),
+    ".values of the operators": _merge(
+        operator=lambda rng: rng.choice(["Gt", "Lt"]), values=lambda rng: rng.choice([["1", "2"], ["a"], ["1.5"], [""]])
+    ),
     "operator must be Exists": _drop_and_set("key", operator="Equal"),
     ".value has no meaning": _merge(operator="Exists", value="x"),
     ".tolerationSeconds belongs": _merge(tolerationSeconds=5, effect="NoSchedule"),
     ".minDomains needs": _merge(minDomains=2, whenUnsatisfiable="ScheduleAnyway"),
-    ".matchLabelKeys needs": _drop_and_set("labelSelector", matchLabelKeys=["a"]),
     "exactly one of secretKeyRef": _none_or_two("secretKeyRef", "configMapKeyRef", "fieldRef", "resourceFieldRef"),
     ".name is set by": _merge(name=_reserved_variable),
     "value and valueFrom": _merge(value="x", valueFrom={"fieldRef": {"fieldPath": "metadata.name"}}),
@@ -156,8 +157,19 @@ BREAKERS: dict[str, Breaker] = {
     "exactly one of configMap, secret": _none_or_two(*VOLUME_SOURCES),
     ".mountPath lies in": _merge(mountPath=_reserved_path),
     "localhostProfile belongs": _drop_and_set("localhostProfile", type="Localhost"),
-    ".requests has": _key("nvidia.com/gpu", inside="requests"),
-    ".limits has": _key("nvidia.com/gpu", inside="limits"),
+    ".requests are above": lambda value, place, rng: value.update(
+        rng.choice(
+            [
+                {"requests": {"cpu": 2}, "limits": {"cpu": "1999m"}},
+                {"requests": {"memory": "1Gi"}, "limits": {"memory": "1G"}},
+                {"requests": {"memory": "1.5"}, "limits": {"memory": 1, "cpu": 1}},
+            ]
+        )
+    ),
+    ".runAsUser 0 is": _merge(runAsUser=0, runAsNonRoot=True),
+    ".allowPrivilegeEscalation false": _merge(privileged=True, allowPrivilegeEscalation=False),
+    ".resourceFieldRef needs": _drop_and_set("fieldRef", resourceFieldRef={"resource": "limits.cpu"}),
+    ".accessModes has": _drop_and_set("claimName", accessModes=["ReadWriteMany", "ReadWriteOncePod"]),
     ".extraResources has": _key("nvidia.com/gpu", inside="extraResources"),
     ".labels has a key of": _key(*_RESERVED_KEYS, inside="labels"),
     ".annotations has a key of": _key(*_RESERVED_KEYS, inside="annotations"),
@@ -178,7 +190,10 @@ BREAKERS: dict[str, Breaker] = {
     "has a key of another length than 1 to 317": _key("a" * 318, "a" * 400),
     "has a key of another length than 1 to 256": _key("", "m" * 257),
     "has a key of another length than 0 to 253": _key("d" * 254),
-    "has a key that": _key("has space", "/x", "a/b/c", "UPPER.example/x", "-a", "x" * 64),
+    "has a key that is not cpu": _key("nvidia.com/gpu", "pods", "CPU"),
+    "has a key that is not of the form example.com/name; put": _key("cpu", "hugepages-2Mi", "a//b"),
+    "has a key of another length than 1 to 63": _key("m" * 64),
+    "has a key that is not of the form name": _key("has space", "/x", "a/b/c", "UPPER.example/x", "-a", "x" * 64),
 }
 _BAD_TEXTS = {
     contract.DNS_LABEL: ("Upper", "a.b", "-a", "a_b", "a-"),
@@ -188,9 +203,11 @@ _BAD_TEXTS = {
     formats.VARIABLE_NAME: ("1A", "A B", "A=B", "ä"),
     formats.VARIABLE_PREFIX: ("1", "A B", "="),
     formats.CONFIG_KEY: ("a b", "a/b", "ä"),
+    formats.POD_FIELD: ("metadata.labels", "status.phase", "metadata.labels['']", "spec.containers"),
+    formats.POD_METADATA: ("status.hostIP", "metadata", "spec.nodeName"),
     formats.MOUNT_PATH: ("data", "/", "/a/", "/a//b", "/a/../b", "/a:b", "/a/."),
     formats.ABSOLUTE_PATH: ("data", "a/b"),
-    formats.RELATIVE_PATH: ("/a", "a/", "a//b", "../a", "a/..", ".", "a:b"),
+    formats.RELATIVE_PATH: ("/a", "..b", "a/...", "a/", "a//b", "../a", "a/..", ".", "a:b"),
     formats.IMAGE: ("has space", "-x", ":tag", "ä"),
     formats.OPTIONAL_LABEL: ("Upper", "a.b", "-"),
     formats.OPTIONAL_SUBDOMAIN: ("Upper", "a..b", "."),
@@ -211,7 +228,7 @@ def rule_mutators() -> list[Mutator]:
 
 def _breaker(label: str, rule: str) -> Breaker:
     for pattern, texts in _BAD_TEXTS.items():
-        if rule == f"self.matches(r'{pattern}')":
+        if rule == matches("self", pattern):
             return _one_of(*texts)
     [breaker] = [breaker for start, breaker in BREAKERS.items() if label.startswith(start)]
     return breaker

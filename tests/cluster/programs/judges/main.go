@@ -1,0 +1,92 @@
+// Command igpo-judges asks the libraries that GitOps tools use what they think of objects. It reads JSON from stdin and
+// writes JSON to stdout:
+//
+//	igpo-judges kstatus   an object or a list of objects      -> a list of {"status", "message"}
+//	igpo-judges argodiff  {"git": object, "live": object}     -> {"modified", "diff"}, the diff as a merge patch
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/argoproj/gitops-engine/pkg/diff"
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
+)
+
+type verdict struct {
+	Status  status.Status `json:"status"`
+	Message string        `json:"message"`
+}
+
+type comparison struct {
+	Modified bool            `json:"modified"`
+	Diff     json.RawMessage `json:"diff"`
+}
+
+func main() {
+	answer, err := judge()
+	if err == nil {
+		err = json.NewEncoder(os.Stdout).Encode(answer)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "igpo-judges:", err)
+		os.Exit(1)
+	}
+}
+
+func judge() (any, error) {
+	question, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return nil, err
+	}
+	if len(os.Args) != 2 {
+		return nil, fmt.Errorf("want one command, kstatus or argodiff; got %d", len(os.Args)-1)
+	}
+	switch os.Args[1] {
+	case "kstatus":
+		return kstatus(question)
+	case "argodiff":
+		return argodiff(question)
+	}
+	return nil, fmt.Errorf("no command %q; want kstatus or argodiff", os.Args[1])
+}
+
+func kstatus(question []byte) ([]verdict, error) {
+	if !bytes.HasPrefix(bytes.TrimSpace(question), []byte("[")) {
+		question = bytes.Join([][]byte{[]byte("["), question, []byte("]")}, nil)
+	}
+	objects := []unstructured.Unstructured{} // which keeps whole numbers whole
+	if err := json.Unmarshal(question, &objects); err != nil {
+		return nil, err
+	}
+	verdicts := []verdict{}
+	for number, object := range objects {
+		result, err := status.Compute(&object)
+		if err != nil {
+			return nil, fmt.Errorf("object %d: %w", number, err)
+		}
+		verdicts = append(verdicts, verdict{Status: result.Status, Message: result.Message})
+	}
+	return verdicts, nil
+}
+
+func argodiff(question []byte) (*comparison, error) {
+	var both struct{ Git, Live unstructured.Unstructured }
+	if err := json.Unmarshal(question, &both); err != nil {
+		return nil, err
+	}
+	result, err := diff.Diff(&both.Git, &both.Live)
+	if err != nil {
+		return nil, err
+	}
+	patch, err := jsonpatch.CreateMergePatch(result.NormalizedLive, result.PredictedLive)
+	if err != nil {
+		return nil, err
+	}
+	return &comparison{Modified: result.Modified, Diff: patch}, nil
+}
