@@ -83,7 +83,7 @@ def test_an_error_that_will_not_pass_is_raised_at_once(code: int, reason: str, e
 
 def test_a_busy_server_is_asked_again_after_the_time_it_names() -> None:
     server = Server((0, {}), (429, _status("TooManyRequests"), {"Retry-After": "3"}), (503, {}), (200, {"ok": 1}))
-    assert _ask(server, lambda kube: kube.get(PODS, "team", "p")) == {"ok": 1}
+    assert _ask(server, lambda kube: kube.annotate(PODS, "team", "p", "u", {})) == {"ok": 1}
     assert server.slept[1] == 3
     assert len(server.slept) == 3
     assert [code for _, _, code in server.seen] == [0, 429, 503, 200]
