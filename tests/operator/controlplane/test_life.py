@@ -32,8 +32,8 @@ def test_a_run_is_applied_runs_and_completes_and_its_pods_are_never_created_agai
     until(lambda: not team.pods(), "the pods to be gone")
     operator.stop()
     operator.start().wait_for_log("holding the Lease")
-    code, page = operator.page("/metrics")
     until(lambda: _reconciles(operator) >= 1, "the run to be looked at again")
+    code, page = operator.page("/metrics")
     assert not team.pods()
     assert not [w for w in audit.writes(namespace=team.namespace) if w.resource == "pods" and w.verb == "create"]
     labels = f'kind="LengthAlignedSFT",namespace="{team.namespace}",phase="Complete",training="tiny"'
