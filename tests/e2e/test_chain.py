@@ -28,6 +28,7 @@ def test_runs_that_wait_for_each_other_say_so(cluster: Cluster, training: str) -
         stalled = run.wait_condition("Stalled", within=20, reason="SourceCycle")
         assert "hen" in stalled["message"]
         assert "egg" in stalled["message"]
+    for run in runs:
         run.delete()
 
 
