@@ -88,7 +88,7 @@ class Reason(StrEnum):
 
     @classmethod
     def stored(cls, word: str | None, otherwise: "Reason") -> "Reason":
-        """Read a word of a stored status: `otherwise` for one that only a newer operator, or a hand, can have written."""
+        """Read a word of a stored status: `otherwise` for one that a newer operator, or a hand, has written."""
         return next((reason for reason in cls if reason == word), otherwise)
 
 
