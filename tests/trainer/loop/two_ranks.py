@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from igpo_trainer.cli.worker import end_process
 from igpo_trainer.loop.ranks import Ranks
 from igpo_trainer.spec.errors import InvalidDataError, RunError
 
@@ -70,3 +71,4 @@ def main(path):
 
 if __name__ == "__main__":
     main(sys.argv[1])
+    end_process(0)

@@ -13,6 +13,7 @@ from accelerate.accelerator import Accelerator  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
 from conftest import Desk, load  # noqa: E402
+from igpo_trainer.cli.worker import end_process  # noqa: E402
 from igpo_trainer.loop.cycle import CycleScorer  # noqa: E402
 from igpo_trainer.loop.cycle_file import OpenCycle  # noqa: E402
 from igpo_trainer.loop.policy import Policy  # noqa: E402
@@ -92,3 +93,4 @@ def main(folder, bases):
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), Path(sys.argv[2]))
+    end_process(0)

@@ -1,10 +1,12 @@
 """One rank of a run: what torchrun starts in a pod, and at a desk with several processes."""
 
 import argparse
+import atexit
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from igpo_trainer.cli.outcome import run_and_report
 from igpo_trainer.cli.quiet import hushed
@@ -21,14 +23,26 @@ from igpo_trainer.spec.contract import (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train one document of a manifest and exit with the contract's code."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Train one document of a manifest and end the process with the contract's code."""
     options = _parser().parse_args(arguments)
     position = Position()
     # Before torch is imported, which takes seconds: SIGTERM in that time must not kill the rank unsaved.
     with hushed(options.quiet), StopSignal() as stop:
         code = run_and_report(lambda: _train(options, stop, position), position)
-    sys.exit(code)
+    end_process(code)
+
+
+def end_process(code: int) -> NoReturn:
+    """End the process without taking the interpreter apart.
+
+    One of gloo's threads may still be dropping the tensors of the last collective. If it asks for the interpreter while
+    that is going away, it is unwound through C++ code and the process aborts: a finished rank would count as crashed.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _parser() -> argparse.ArgumentParser:
