@@ -2,6 +2,7 @@
 
 from igpo_cluster.cluster import Cluster
 from igpo_cluster.images import Images
+from igpo_cluster.waiting import until
 from igpo_e2e.faults import run_folder
 from igpo_e2e.manifests import SFT, tiny
 from igpo_e2e.operator import Operator
@@ -20,15 +21,13 @@ def test_a_completed_run_whose_pods_are_deleted_stays_complete(
     operator.kill()  # also an operator that knows nothing of before
     operator.wait_ready()
     trained.patch({"runPolicy": {"stallTimeoutSeconds": 900}})
-    after = trained.wait(
-        "the operator to have looked",
-        lambda run: run["status"]["observedGeneration"] == run["metadata"]["generation"],
-        within=30,
-    )
+    generation = trained.body()["metadata"]["generation"]
+    until(lambda: trained.status()["observedGeneration"] == generation, "the operator to have looked", 30, every=0.5)
+    after = trained.status()
 
     assert trained.pods() == []
-    assert after["status"]["completionTime"] == before["status"]["completionTime"]
-    assert after["status"]["attempt"] == before["status"]["attempt"]
+    assert after["completionTime"] == before["status"]["completionTime"]
+    assert after["attempt"] == before["status"]["attempt"]
 
 
 def test_the_ttl_takes_pods_and_services_but_neither_run_nor_volume(cluster: Cluster, training: str) -> None:

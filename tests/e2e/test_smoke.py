@@ -27,6 +27,7 @@ def test_the_tiny_chain_completes_by_one_kubectl_apply(cluster: Cluster, operato
     _operator_metrics_are_right(before, operator.metrics(), namespace)
     assert {event["reason"] for event in rl.events()} >= {"AttemptStarted", "Training", "Completed"}
     assert not [event for event in rl.events() if event["type"] == "Warning"]
+    assert "step 6/6" in cluster.kubectl("logs", "tiny-igpo-a1-0", "-n", namespace), "finished pods keep their logs"
     row = cluster.kubectl("get", "igpo", "tiny", "-n", namespace, "--no-headers").split()
     assert row[:3] == ["tiny", "Complete", "6"]
 

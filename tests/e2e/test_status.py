@@ -66,5 +66,11 @@ def _expected(run: Body) -> set[str]:
     if phase in IN_PROGRESS:
         return {"InProgress"}
     if phase == "Running":
-        return {"Current"} if (status.get("progress") or {}).get("step", 0) >= 1 else {"InProgress"}
+        return {"Current"} if _has_finished_a_step(status) else {"InProgress"}
     return {"Current"}
+
+
+def _has_finished_a_step(status: Body) -> bool:
+    """In this attempt; what progress shows may still be what the one before had left."""
+    reasons = {found["reason"] for found in status["conditions"] if found["type"] == "Ready"}
+    return (status.get("progress") or {}).get("step", 0) >= 1 and "FirstStepPending" not in reasons

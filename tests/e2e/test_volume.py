@@ -1,5 +1,6 @@
 """Whose volume it is: the same run goes on, another is refused, an older attempt is fenced off."""
 
+import json
 import signal
 
 from igpo_cluster.cluster import Cluster
@@ -43,14 +44,15 @@ def test_a_revived_pod_of_an_old_attempt_writes_nothing(cluster: Cluster, traini
     run.wait_checkpoint(1)
     ghost = _as_bare_pod(run.pod(0))
     rank_process(run, 0).send(signal.SIGKILL)
-    run.wait_step(1, attempt=2)
-    owner = (run_folder(run) / "run.json").read_text()
+    record = run_folder(run) / "run.json"
+    until(lambda: json.loads(record.read_text())["attempt"] == 2, "attempt 2 to own the volume", 240, every=0.5)
+    owner = record.read_text()
     cluster.apply(ghost, namespace=training)
     ended = until(lambda: _terminated(cluster, training, "ghost"), "the ghost to end", within=60, every=0.5)
 
     assert ended["exitCode"] == 75
     assert "fenced off" in ended["message"]
-    assert (run_folder(run) / "run.json").read_text() == owner
+    assert record.read_text() == owner
     assert run.wait_complete()["attempt"]["number"] == 2
     cluster.kubectl("delete", "pod", "ghost", "-n", training, "--wait=false")
 

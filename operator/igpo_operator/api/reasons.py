@@ -86,6 +86,11 @@ class Reason(StrEnum):
     NON_FINITE = "NonFinite"
     POD_FORCE_DELETED = "PodForceDeleted"
 
+    @classmethod
+    def stored(cls, word: str | None, otherwise: "Reason") -> "Reason":
+        """Read a word of a stored status: `otherwise` for one that a newer operator, or a hand, has written."""
+        return next((reason for reason in cls if reason == word), otherwise)
+
 
 class EndClass(StrEnum):
     """Why an attempt ended; decides whether backoffLimit is charged."""

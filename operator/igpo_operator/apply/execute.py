@@ -70,7 +70,11 @@ class Executor:
         except (NotFoundError, ConflictError):
             await self._look_again(namespace, name, uid)
             return
-        if body.get("kind") == PODS.kind and body["metadata"].get("deletionTimestamp"):
+        if body.get("kind") != PODS.kind:
+            return
+        if "resourceVersion" not in body["metadata"]:  # it was gone before the server could mark it
+            self._cache.remove_pod(namespace, name, uid)
+        elif body["metadata"].get("deletionTimestamp"):
             self._cache.put_pod(body, Source.WRITE)
 
     async def _annotate_pod(self, namespace: str, name: str, uid: str, annotations: Mapping[str, str]) -> None:

@@ -82,7 +82,8 @@ def pod_of(body: Body) -> Pod:
     scheduled = conditions.get("PodScheduled", {})
     gone_by = _maybe(metadata.get("deletionTimestamp"))
     grace = timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
-    container = _trainer(status.get("containerStatuses") or ())
+    containers = status.get("containerStatuses") or ()
+    container = _trainer(containers)
     return Pod(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -103,6 +104,7 @@ def pod_of(body: Body) -> Pod:
         disruption=_disruption(conditions.values()),
         trainer=_state(container, status),
         ready_to_start=_truth(conditions.get("PodReadyToStartContainers", {})),
+        accompanied=any(map(_goes_on, containers)),
         image_id=container.get("imageID") or None,
         retriable=annotations.get(KUEUE_RETRIABLE_ANNOTATION),
         queued=KUEUE_GROUP_LABEL in labels,
@@ -146,6 +148,11 @@ def _truth(condition: Body) -> bool | None:
 
 def _trainer(statuses: Iterable[Body]) -> Body:
     return next((status for status in statuses if status["name"] == TRAINER_CONTAINER), {})
+
+
+def _goes_on(status: Body) -> bool:
+    """Whether this is a sidecar that has not ended."""
+    return status["name"] != TRAINER_CONTAINER and "terminated" not in (status.get("state") or {})
 
 
 def _unschedulable(scheduled: Body) -> str | None:

@@ -59,10 +59,10 @@ def view_of(scene: Scene, attempt: AttemptStatus) -> View:
     """What a run that is about to create its pods says: the same before, during and after the back-off."""
     known, past = find(scene.status, ConditionType.STALLED), scene.status.attempts
     if known is not None and past and past[-1].reason_class in WAITED:  # it stays so until this one is created
-        return View(Phase.PENDING, Reason(known.reason), known.message, stalled=True)
+        return View(Phase.PENDING, Reason.stored(known.reason, Reason.POD_REFUSED), known.message, stalled=True)
     busy = find(scene.status, ConditionType.RECONCILING)
     if busy is not None and scene.status.phase is Phase.PENDING:
-        return View(Phase.PENDING, Reason(busy.reason), busy.message)
+        return View(Phase.PENDING, Reason.stored(busy.reason, Reason.STARTING), busy.message)
     return View(Phase.PENDING, Reason.STARTING, f"attempt {attempt.number} is about to start")
 
 

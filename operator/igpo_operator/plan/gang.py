@@ -24,8 +24,8 @@ def finished(pod: Pod) -> bool:
 
 
 def over(pod: Pod) -> bool:
-    """Whether the whole pod has ended, sidecars too."""
-    return pod.phase in ("Succeeded", "Failed")
+    """Whether the whole pod has ended, sidecars too. The phase alone would not do: kubelet writes it a moment later."""
+    return pod.phase in ("Succeeded", "Failed") or (isinstance(pod.trainer, Terminated) and not pod.accompanied)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,8 @@ class Pod:
     trainer: Waiting | Running | Terminated | None = None
     ready_to_start: bool | None = None
     """Condition PodReadyToStartContainers: False while volumes, Secrets or the network are not there yet."""
+    accompanied: bool = False
+    """Whether another container of the pod, a sidecar, has not ended."""
     image_id: str | None = None
     retriable: str | None = None
     """Value of Kueue's retriable-in-group annotation."""

@@ -70,7 +70,7 @@ def _stopping(scene: Scene, attempt: AttemptStatus, ending: Ending) -> View:
         phase = Phase.RUNNING if attempt.running_at is not None else Phase.STARTING
         return View(phase, verdict.failure.reason, text)
     if end_class is EndClass.REFUSED:
-        return View(Phase.RESTARTING, Reason(ending.cause or Reason.POD_REFUSED), ending.message, stalled=True)
+        return View(Phase.RESTARTING, Reason.stored(ending.cause, Reason.POD_REFUSED), ending.message, stalled=True)
     if end_class is EndClass.GANG_INCOMPLETE:
         return _incomplete(status, Phase.RESTARTING, ending.message)
     return View(Phase.RESTARTING, Reason.RESTARTING, text)
@@ -80,7 +80,7 @@ def _incomplete(status: RunStatus, phase: Phase, message: str) -> View:
     """An incomplete gang; what stalled it goes on being shown, since a person still has to act."""
     known = find(status, ConditionType.STALLED)
     if known is not None:
-        return View(phase, Reason(known.reason), known.message, stalled=True)
+        return View(phase, Reason.stored(known.reason, Reason.GANG_INCOMPLETE), known.message, stalled=True)
     return View(phase, Reason.GANG_INCOMPLETE, message)
 
 
@@ -174,7 +174,7 @@ def _next(scene: Scene, status: RunStatus, attempt: AttemptStatus, ending: Endin
 
 def _following(status: RunStatus, attempt: AttemptStatus, ending: Ending) -> View:
     if ending.reason_class is EndClass.REFUSED:
-        return View(Phase.PENDING, Reason(ending.cause or Reason.POD_REFUSED), ending.message, stalled=True)
+        return View(Phase.PENDING, Reason.stored(ending.cause, Reason.POD_REFUSED), ending.message, stalled=True)
     if ending.reason_class is EndClass.GANG_INCOMPLETE:
         return _incomplete(status, Phase.PENDING, ending.message)
     where = f"from the checkpoint of step {status.checkpoint.step}" if status.checkpoint else "from the start"

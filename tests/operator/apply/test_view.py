@@ -118,6 +118,14 @@ def test_a_sidecar_says_nothing_about_the_rank() -> None:
     pod = pod_of(body)
     assert pod.trainer.exit_code == 0
     assert pod.terminal
+    assert pod.accompanied
+
+
+def test_a_sidecar_that_has_ended_accompanies_nobody() -> None:
+    body = pod_body(state=_ended(0), phase="Running")
+    assert not pod_of(body).accompanied
+    body["status"]["containerStatuses"].append({"name": "proxy", "state": {"terminated": {"exitCode": 0}}})
+    assert not pod_of(body).accompanied
 
 
 def test_an_end_without_a_time_is_an_end() -> None:

@@ -93,6 +93,20 @@ def test_a_refusal_stays_shown_until_the_next_attempt_is_created():
     assert (reason(world), world.status.phase) == (None, Phase.STARTING)
 
 
+def test_a_reason_of_a_newer_operator_does_not_stop_an_older_one():
+    world = recorded()
+    world.refuse = QUOTA
+    world.settle()
+    for condition in world.stored["conditions"]:
+        condition["reason"] = "QuotaOfTheFuture"
+    assert world.reconcile().status is not None
+    assert reason(world) == Reason.POD_REFUSED
+    world.refuse = None
+    world.now = world.status.attempt.not_before
+    world.settle()
+    assert world.status.phase is Phase.STARTING
+
+
 def test_a_name_that_is_taken_is_tried_again_before_the_attempt_is_given_up():
     world = recorded()
     world.refuse = NAME

@@ -34,8 +34,10 @@ def test_a_pod_has_stopped_when_nothing_of_the_trainer_can_run_in_it(changes, ex
 
 
 def test_a_pod_with_a_running_sidecar_is_not_over():
-    assert not over(pod(0, trainer=ended(0)))
+    assert not over(pod(0, trainer=ended(0), accompanied=True))
+    assert not over(pod(0))
     assert over(pod(0, trainer=ended(0), phase="Succeeded"))
+    assert over(pod(0, trainer=ended(0))), "kubelet writes the phase a moment later"
 
 
 def test_a_rank_that_has_already_finished_counts_as_started():

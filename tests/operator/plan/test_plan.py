@@ -83,10 +83,20 @@ def test_a_sidecar_that_never_ends_does_not_hold_completion():
     world = running()
     for each in world.of_attempt():
         world.exit(each, 0)
-        world.put(world.pods[each.name], phase="Running")
+        world.put(world.pods[each.name], phase="Running", accompanied=True)
     world.settle()
     assert world.status.phase is Phase.COMPLETE
     assert all(each.deleted_at is not None for each in world.pods.values()) or not world.pods
+
+
+def test_finished_pods_are_kept_also_while_kubelet_has_not_written_their_phase():
+    world = running()
+    for each in world.of_attempt():
+        world.exit(each, 0)
+        world.put(world.pods[each.name], phase="Running")
+    world.settle()
+    assert world.status.phase is Phase.COMPLETE
+    assert [each.deleted_at for each in world.pods.values()] == [None, None]
 
 
 def test_a_completed_run_whose_pods_are_deleted_is_not_created_again():

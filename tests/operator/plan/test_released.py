@@ -70,6 +70,6 @@ def test_a_failed_gang_gives_its_quota_back_once_failed_is_written():
 def test_what_still_runs_in_a_finished_run_is_stopped():
     world = finished()
     pod = world.of_attempt()[0]
-    world.put(pod, phase="Running", queued=True)
+    world.put(pod, phase="Running", queued=True, accompanied=True)
     decided = world.reconcile()
     assert [type(action) for action in decided.actions] == [AnnotatePod, DeletePod]

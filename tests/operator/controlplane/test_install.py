@@ -1,0 +1,157 @@
+"""What an installation gives the operator: the chart's rights, one namespace or all of them, CRDs of some version."""
+
+import json
+import secrets
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from igpo_cluster import kwok, programs
+from igpo_cluster.audit import AuditLog
+from igpo_cluster.cluster import Cluster
+from igpo_cluster.control_plane import ControlPlane, Options
+from igpo_cluster.waiting import until
+from operatorworld.process import OperatorProcess
+from operatorworld.runs import Team, sft
+
+ROOT = Path(__file__).parents[3]
+CHART = ROOT / "charts" / "igpo-operator"
+RIGHTS = {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ServiceAccount"}
+
+pytestmark = pytest.mark.timeout(300)  # the first test may have to build helm
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[Cluster]:
+    """A control plane of these tests' own: an operator of all namespaces would work for other tests, too."""
+    with ControlPlane(Options(name="alone", kwok=True)) as cluster:
+        cluster.apply_crds(ROOT / "crds")
+        kwok.add_nodes(cluster, "node")
+        yield cluster
+
+
+@pytest.fixture
+def teams(alone: Cluster) -> Iterator[tuple[Team, Team]]:
+    """Two namespaces."""
+    pair = Team(alone, f"team-{secrets.token_hex(3)}"), Team(alone, f"team-{secrets.token_hex(3)}")
+    for team in pair:
+        alone.create_namespace(team.namespace, pod_security="restricted")
+        team.add_volumes(1)
+    yield pair
+    for team in pair:
+        alone.delete_namespace(team.namespace)
+        team.remove_volumes()
+
+
+def test_with_a_role_the_operator_does_its_whole_job_in_one_namespace_and_looks_into_no_other(
+    alone: Cluster, teams: tuple[Team, Team], operators: Callable[..., OperatorProcess]
+) -> None:
+    ours, theirs = teams
+    account = _install(alone, ours.namespace, {"watchNamespaces": [ours.namespace], "rbac": _NO_CLUSTER_RIGHTS})
+    audit = alone.audit.mark()
+    theirs.apply(sft("tiny"))
+    operator = operators(account, namespaces=ours.namespace, may_read_nodes="false").start()
+    operator.wait_for_log("CRDs may not be read: their version was not compared")
+    _live(ours)
+    assert operator.stop() == 0
+    assert "Traceback" not in operator.log
+    assert theirs.status("tiny") == {}
+    assert _refused(audit, ours.namespace) == {("get", "customresourcedefinitions", "")}
+    asked = {request.namespace for request in audit.requests() if request.user == _account(ours.namespace)}
+    assert asked <= {ours.namespace, ""}
+    assert _used(audit, ours.namespace) >= {
+        *((verb, "pods") for verb in ("create", "delete", "list", "patch", "watch")),
+        *((verb, kind) for verb in ("delete", "patch") for kind in ("configmaps", "services", "networkpolicies")),
+        ("create", "persistentvolumeclaims"), ("create", "events"), ("update", "lengthalignedsfts/status"),
+    }  # fmt: skip
+    alone.kubectl("delete", "lasft", "tiny", f"--namespace={theirs.namespace}")
+
+
+def test_with_a_cluster_role_the_operator_does_its_whole_job_in_all_namespaces(
+    alone: Cluster, teams: tuple[Team, Team], operators: Callable[..., OperatorProcess]
+) -> None:
+    home = "operators-home"
+    alone.create_namespace(home, pod_security="restricted")
+    account = _install(alone, home, {})
+    audit = alone.audit.mark()
+    operator = operators(account, own_namespace=home).start()
+    for team in teams:
+        _live(team)
+    assert operator.stop() == 0
+    assert "Traceback" not in operator.log
+    assert _refused(audit, home) == set()
+    leases = {
+        request.namespace for request in audit.requests() if (request.resource, request.verb) == ("leases", "create")
+    }
+    assert leases & {home, *(team.namespace for team in teams)} == {home}
+    alone.kubectl("delete", "clusterrolebinding", f"igpo-operator-{home}")
+
+
+def test_an_operator_goes_on_with_an_older_crd_and_says_which_is_older_in_its_log(
+    alone: Cluster, teams: tuple[Team, Team], operators: Callable[..., OperatorProcess]
+) -> None:
+    team, crd = teams[0], "crd/lengthalignedsfts.igpo.dev"
+    before = alone.get(crd)["metadata"]["annotations"]
+    alone.kubectl("annotate", "--overwrite", crd, "igpo.dev/schema-hash=0123456789abcdef", "igpo.dev/version=0.0.1")
+    try:
+        operator = operators(alone.kubeconfig, namespaces=team.namespace).start()
+        operator.wait_for_log(r"CRD lengthalignedsfts.igpo.dev is older than this operator: .*apply the new crds/")
+        assert "CRD igpotrainings" not in operator.log
+        team.apply(sft("tiny"))
+        team.wait_for_phase("tiny", "Running")
+    finally:
+        restored = (f"{name}={before[name]}" for name in ("igpo.dev/schema-hash", "igpo.dev/version"))
+        alone.kubectl("annotate", "--overwrite", crd, *restored)
+
+
+_NO_CLUSTER_RIGHTS = {"readNodes": False, "readCRDs": False}
+
+
+def _live(team: Team) -> None:
+    """A run with everything in it: a failure, a suspend, a queue's label, an end, and release after the end."""
+    run = sft("tiny", runPolicy={"queueName": "nobodys", "ttlSecondsAfterFinished": 0})
+    team.apply(run)
+    team.wait_for_phase("tiny", "Running")
+    team.end("tiny-lasft-a1-1", 1, step=5)
+    until(lambda: _at(team, 2, "Running"), "attempt 2 to run", every=0.2)
+    team.apply(run | {"spec": run["spec"] | {"suspend": True}})
+    team.wait_for_phase("tiny", "Suspended")
+    team.apply(run | {"spec": run["spec"] | {"suspend": False}})
+    until(lambda: _at(team, 3, "Running"), "attempt 3 to run", every=0.2)
+    team.end_all("tiny", 3)
+    team.wait_for_phase("tiny", "Complete")
+    until(lambda: team.status("tiny").get("released"), "what the run leaves to be released", every=0.2)
+    assert not team.pods()
+
+
+def _at(team: Team, attempt: int, phase: str) -> bool:
+    status = team.status("tiny")
+    return bool(status["attempt"]["number"] == attempt and status["phase"] == phase)
+
+
+def _install(cluster: Cluster, namespace: str, values: dict[str, Any]) -> Path:
+    """Apply the rights of the chart's service account; a kubeconfig of it, all of whose requests are audited."""
+    words = [str(programs.locate("helm")), "template", "igpo-operator", str(CHART), "-n", namespace]
+    words += ["--kube-version", "1.35.4", "-f", "-"]
+    done = subprocess.run(words, input=json.dumps(values), capture_output=True, text=True, check=True, timeout=60)
+    objects = [document for document in YAML(typ="safe", pure=True).load_all(done.stdout) if document]
+    cluster.apply(*(one for one in objects if one["kind"] in RIGHTS))
+    return cluster.user(_account(namespace), ["igpo.dev/audited"])
+
+
+def _account(namespace: str) -> str:
+    return f"system:serviceaccount:{namespace}:igpo-operator"
+
+
+def _refused(audit: AuditLog, home: str) -> set[tuple[str, str, str]]:
+    """What the operator asked for and had no right to."""
+    ours = (request for request in audit.requests() if request.user == _account(home))
+    return {(request.verb, request.resource, request.namespace) for request in ours if request.code == 403}
+
+
+def _used(audit: AuditLog, home: str) -> set[tuple[str, str]]:
+    return {(request.verb, request.resource) for request in audit.requests() if request.user == _account(home)}
