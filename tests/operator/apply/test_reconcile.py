@@ -8,7 +8,7 @@ import pytest
 from igpo_operator.api.reasons import Phase, Reason
 from igpo_operator.api.status import AttemptStatus
 from igpo_operator.apply.cache import Cache, Source
-from igpo_operator.apply.errors import ConflictError, NotFoundError, NotOursError, RefusedError
+from igpo_operator.apply.errors import ConflictError, LeaseLostError, NotFoundError, NotOursError, RefusedError
 from igpo_operator.apply.reconcile import Hands, Reconciler, source_chain
 from igpo_operator.plan.actions import Action, AnnotatePod, DeletePod, Event, Plan
 from igpo_operator.plan.observed import Facts, Observed, Pod
@@ -179,6 +179,13 @@ def test_without_the_lease_nothing_is_even_looked_at() -> None:
     world.ours = False
     assert world.reconcile() is None
     assert world.seen == world.notes == []
+
+
+def test_a_lease_that_runs_out_in_the_middle_leaves_the_rest_to_its_next_holder() -> None:
+    world = World(_plan, run_body())
+    world.refusals = [LeaseLostError("the Lease ran out")]
+    assert world.reconcile() is None
+    assert world.written == []
 
 
 def test_a_chain_ends_at_the_first_run_that_does_not_exist() -> None:
