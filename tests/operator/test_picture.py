@@ -92,7 +92,8 @@ def test_the_next_action_fits_the_phase() -> None:
 
 
 def test_all_runs_are_one_table() -> None:
-    text = _text(table_of([run_of(run_body(status=STATUS)), run_of(run_body("b", uid="b"))], START))
+    long = STATUS | {"message": "waits " * 100}
+    text = _text(table_of([run_of(run_body(status=long)), run_of(run_body("b", uid="b"))], START))
     assert "7/20" in text
     assert "Restarting" in text
 

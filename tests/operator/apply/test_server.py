@@ -1,6 +1,7 @@
 import urllib.error
 import urllib.request
 from datetime import timedelta
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
@@ -10,6 +11,8 @@ from igpo_operator.apply.metrics import OperatorMetrics, RunCollector
 from igpo_operator.apply.server import ProbeServer
 from operatorworld.bodies import run_body
 from operatorworld.clock import START
+
+DOCUMENTATION = Path(__file__).parents[3] / "docs" / "operator.md"
 
 
 class Clock:
@@ -110,3 +113,24 @@ def test_a_dead_watch_a_stuck_queue_a_late_loop_and_an_old_listing_are_each_foun
     queue.worked, late[0] = 301.0, 31.0
     clock.time = START + timedelta(seconds=1801)
     assert [p.split(" has ")[0][:14] for p in health.problems()] == ["the event loop", "a run", "the last full "]
+
+
+def test_the_documentation_names_every_metric() -> None:
+    metrics = OperatorMetrics()
+    cache = Cache(Clock())
+    status = {
+        "phase": "Complete",
+        "startTime": "2026-11-24T12:00:10Z",
+        "completionTime": "2026-11-24T12:00:10Z",
+        "metrics": {"reward": "1"},
+        "progress": {"step": 1, "movedAt": "2026-11-24T12:00:10Z"},
+        "checkpoint": {"step": 1},
+    }
+    cache.put_run(run_body(status=status), Source.WATCH)
+    families = {family.name for family in RunCollector(cache, lambda _uid: None).collect()}
+    families |= {family.name for family in metrics.registry.collect() if family.name.startswith("igpo_")}
+    text = DOCUMENTATION.read_text()
+    known = ("run_start_timestamp_seconds", "run_completion_timestamp_seconds")
+    for name in families:
+        short = name.removeprefix("igpo_operator_")
+        assert f"`{short}" in text or short in known, name
