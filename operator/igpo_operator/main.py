@@ -81,7 +81,7 @@ class Operator:
                 kube=kube,
                 cache=self.cache,
                 clock=clock,
-                executor=Executor(kube, self.cache),
+                executor=Executor(kube, self.cache, self._lease.may_work),
                 events=EventPoster(kube, clock, config.identity),
                 nodes=NodeReader(kube, clock, allowed=config.may_read_nodes),
             ),

@@ -50,9 +50,10 @@ def picture_of(
 
 def table_of(runs: Sequence[Run], now: datetime) -> Table:
     """All runs, one line each."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("namespace", "kind", "name", "phase", "step", "%", "reward", "restarts", "age", "message"):
-        table.add_column(column, overflow="ellipsis", no_wrap=True)
+    table = Table(box=None, pad_edge=False, expand=True)
+    for column in ("namespace", "kind", "name", "phase", "step", "%", "reward", "restarts", "age"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("message", no_wrap=True, ratio=1)  # gets what the others leave
     for run in sorted(runs, key=lambda one: (one.namespace, one.name, one.kind.kind)):
         progress = run.status.progress
         table.add_row(

@@ -7,6 +7,7 @@ ApiError                  the server answered with an error, or did not answer
 ├── RefusedError               400, 403, 413, 422: quota, policy, schema, missing rights; no use in trying again
 └── UnavailableError           429, 5xx, no connection, time-out: tried several times already
 NoClusterError                 neither a service account nor a usable kubeconfig
+LeaseLostError                 another operator may be at work by now
 NotOursError                   the name is held by an object of another owner
 """
 
@@ -48,6 +49,10 @@ class UnavailableError(ApiError):
 
 class NoClusterError(Exception):
     """Neither a service account nor a usable kubeconfig."""
+
+
+class LeaseLostError(Exception):
+    """The Lease ran out in the middle of a plan."""
 
 
 class NotOursError(Exception):

@@ -1,11 +1,17 @@
 """Carrying out a plan's actions, in order. Each may already have been carried out by an operator that died."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from igpo_operator.apply.cache import Cache, Source
-from igpo_operator.apply.errors import AlreadyExistsError, ConflictError, NotFoundError, NotOursError
+from igpo_operator.apply.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    LeaseLostError,
+    NotFoundError,
+    NotOursError,
+)
 from igpo_operator.apply.kube import Body, Kube
 from igpo_operator.apply.resources import CLAIMS, PODS, child_resource, resource_of
 from igpo_operator.apply.view import owner_of
@@ -17,17 +23,20 @@ logger = logging.getLogger(__name__)
 class Executor:
     """Carries out actions through the client and puts what came of them into the cache at once."""
 
-    def __init__(self, kube: Kube, cache: Cache) -> None:
-        """Nothing is done until `run`."""
+    def __init__(self, kube: Kube, cache: Cache, may_work: Callable[[str], bool] = lambda _namespace: True) -> None:
+        """`may_work(namespace)` is asked again before each action: a Lease may run out while the server is slow."""
         self._kube = kube
         self._cache = cache
+        self._may_work = may_work
 
     async def run(self, namespace: str, owner_uid: str | None, actions: Sequence[Action]) -> None:
         """Carry out actions for a run (None: for pods whose run is gone).
 
-        RefusedError or NotOursError ends it: the rest of the plan assumed that this would work.
+        RefusedError, NotOursError or LeaseLostError ends it: the rest of the plan assumed that this would work.
         """
         for action in actions:
+            if not self._may_work(namespace):
+                raise LeaseLostError(f"the Lease that covers {namespace} ran out before {type(action).__name__}")
             match action:
                 case Apply(manifest):
                     await self._apply(manifest, owner_uid)

@@ -20,7 +20,7 @@ _RESTART_CAUSES: Final = ("application", "infrastructure", "scheduling", "suspen
 
 
 class OperatorMetrics:
-    """Counters and histograms, by the names of docs/metrics.md."""
+    """Counters, histograms and gauges; docs/operator.md lists all."""
 
     def __init__(self) -> None:
         """A registry of its own: nothing global, and no series for when each counter was made."""

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from igpo_operator.api.kinds import kind_named
 from igpo_operator.apply.cache import Cache, OwnedPod, Source, source_of
 from igpo_operator.apply.clock import Clock
-from igpo_operator.apply.errors import ConflictError, NotFoundError, NotOursError, RefusedError
+from igpo_operator.apply.errors import ConflictError, LeaseLostError, NotFoundError, NotOursError, RefusedError
 from igpo_operator.apply.events import EventPoster
 from igpo_operator.apply.execute import Executor
 from igpo_operator.apply.kube import Kube
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 _ROUNDS: Final = 3
 """Plans in one look: one more after each refusal, which the next plan must see."""
+_REFUSALS: Final = 1000
+"""Refusals kept before those of deleted runs are swept out."""
 _STALE_PAUSE: Final = timedelta(seconds=0.5)
 """Before another look after a lost race for status; the watch usually wakes the run earlier."""
 
@@ -78,10 +80,12 @@ class Reconciler:
             return None
         run = self._hands.cache.run(key)
         owned = self._hands.cache.pods_of(key)
-        await self._reconcile_orphans(key, run, owned)
-        if run is None:
+        try:
+            await self._reconcile_orphans(key, run, owned)
+            return None if run is None else await self._reconcile_run(run)
+        except LeaseLostError as lost:
+            logger.warning("%s: left to whoever holds it", lost)
             return None
-        return await self._reconcile_run(run)
 
     async def _reconcile_run(self, run: Run) -> datetime | None:
         for _ in range(_ROUNDS):
@@ -90,7 +94,7 @@ class Reconciler:
             refusal = await self._act(run, plan)
             if refusal is None:
                 break
-            self._refusals[run.uid] = refusal
+            self._remember(run, refusal)
         self._forget_old_refusal(run)
         if plan.status is None or plan.status.dump() == run.status.dump():
             return plan.requeue_at
@@ -182,6 +186,12 @@ class Reconciler:
         if body["metadata"]["uid"] != run.uid:
             cache.remove_run(run.key, run.uid)
         cache.put_run(body, Source.WRITE)
+
+    def _remember(self, run: Run, refusal: Refusal) -> None:
+        if len(self._refusals) > _REFUSALS:
+            alive = {one.uid for one in self._hands.cache.runs()}
+            self._refusals = {uid: known for uid, known in self._refusals.items() if uid in alive}
+        self._refusals[run.uid] = refusal
 
     def _forget_old_refusal(self, run: Run) -> None:
         refusal, attempt = self._refusals.get(run.uid), run.status.attempt

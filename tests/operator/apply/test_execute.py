@@ -5,7 +5,14 @@ import pytest
 
 from igpo_operator.apply.cache import Cache, Source
 from igpo_operator.apply.clock import SystemClock
-from igpo_operator.apply.errors import AlreadyExistsError, ConflictError, NotFoundError, NotOursError, RefusedError
+from igpo_operator.apply.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    LeaseLostError,
+    NotFoundError,
+    NotOursError,
+    RefusedError,
+)
 from igpo_operator.apply.execute import Executor, holds
 from igpo_operator.plan.actions import Action, AnnotatePod, Apply, Create, DeleteChild, DeletePod
 from operatorworld.bodies import pod_body
@@ -110,6 +117,15 @@ def test_a_pod_that_is_gone_or_another_is_looked_up(action: Action) -> None:
             cache.put_pod(pod_body(), Source.WATCH)
             _run(Answers(delete=error, annotate=error, get=found), action, cache=cache)
             assert [owned.pod.uid for owned in cache.pods_of(KEY)] == left
+
+
+def test_no_action_is_begun_once_the_lease_has_run_out() -> None:
+    held = iter([True, False])
+    kube = Answers(create=pod_body())
+    executor = Executor(kube, Cache(SystemClock()), lambda _namespace: next(held))
+    with pytest.raises(LeaseLostError, match="team ran out before Create"):
+        asyncio.run(executor.run("team", "run-1", [Create(pod_body()), Create(pod_body("second"))]))
+    assert kube.asked == ["create"]
 
 
 def test_a_child_is_deleted_only_if_it_is_ours() -> None:

@@ -35,6 +35,8 @@ class Door:
     kubeconfig: Path
     after_write: Callable[[Write], None]
     writes: list[Write] = field(default_factory=list)
+    mute: bool = False
+    """Whether watches fall silent while their connections stay."""
     _versions: set[tuple[str, str]] = field(default_factory=set)
 
     def __enter__(self) -> "Door":
@@ -118,7 +120,8 @@ class Door:
                 return response
             await response.prepare(request)
             async for chunk in answer.content.iter_any():
-                await response.write(chunk)
+                if not (self.mute and "watch" in request.query):
+                    await response.write(chunk)
             return response
 
     def _changed(self, data: bytes) -> bool:
