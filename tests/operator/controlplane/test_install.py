@@ -91,6 +91,31 @@ def test_with_a_cluster_role_the_operator_does_its_whole_job_in_all_namespaces(
     alone.kubectl("delete", "clusterrolebinding", f"igpo-operator-{home}")
 
 
+def test_an_operator_of_all_namespaces_leaves_one_alone_in_which_another_holds_the_lease_and_takes_over_after_it(
+    alone: Cluster, teams: tuple[Team, Team], operators: Callable[..., OperatorProcess]
+) -> None:
+    wide_only, shared = teams
+    home = f"{shared.namespace}-home"
+    alone.create_namespace(home)
+    own = operators(alone.kubeconfig, namespaces=shared.namespace, identity="own").start()
+    own.wait_for_log("holding the Lease")
+    wide = operators(alone.kubeconfig, own_namespace=home, identity="wide").start()
+    wide.wait_for_log(f"namespace {shared.namespace} has an operator of its own")
+    wide.wait_for_log("holding the Lease")
+    for team in teams:
+        team.apply(sft("tiny"))
+    for team in teams:
+        team.wait_for_phase("tiny", "Running")
+    assert f"{shared.namespace}/tiny" in own.log
+    assert f"{shared.namespace}/tiny" not in wide.log
+    assert f"{wide_only.namespace}/tiny" in wide.log
+    assert f"{wide_only.namespace}/tiny" not in own.log
+    own.kill()
+    wide.wait_for_log(f"namespace {shared.namespace} has no operator of its own any more")
+    shared.end_all("tiny", 1)
+    shared.wait_for_phase("tiny", "Complete")
+
+
 def test_an_operator_goes_on_with_an_older_crd_and_says_which_is_older_in_its_log(
     alone: Cluster, teams: tuple[Team, Team], operators: Callable[..., OperatorProcess]
 ) -> None:

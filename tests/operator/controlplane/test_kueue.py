@@ -133,6 +133,19 @@ def test_a_run_deleted_while_no_operator_is_there_gives_its_quota_back_when_one_
     _quota_is_back(team)
 
 
+def test_a_queue_that_nobody_made_is_named_and_the_gang_starts_when_it_is_made(
+    team: Team, operator: OperatorProcess
+) -> None:
+    name = f"{team.namespace}-new"
+    team.apply(_queued(team, "early", queueName=name))
+    status = team.wait_for_phase("early", "Queued")
+    assert _condition(status, "Admitted") == ("False", "Queued")
+    assert f"wait in queue {name}" in status["message"]
+    assert "kubectl get workloads" in status["message"]
+    kueue.add_queue(team.cluster, name, team.namespace, gpus=GPUS)
+    team.wait_for_phase("early", "Running", within=60)
+
+
 def _queued(team: Team, name: str, **policy: Any) -> dict[str, Any]:
     return sft(name, gpus=GPUS // 2, runPolicy={"queueName": team.namespace, **policy})
 

@@ -25,6 +25,20 @@ def test_a_run_that_fits_nowhere_says_so_in_the_schedulers_words_and_starts_when
     assert status["attempt"]["number"] == 1
 
 
+def test_a_run_whose_claim_is_missing_asks_for_it_and_starts_when_it_is_there(
+    team: Team, node: str, operator: OperatorProcess
+) -> None:
+    team.apply(sft("homeless", storage={"claimName": "shared"}))
+    stalled = team.wait_for_condition("homeless", "Stalled", "PodConfigError")
+    assert 'persistentvolumeclaim "shared" not found' in stalled["message"]
+    assert "create the claim, or name another one" in stalled["message"]
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "shared"}}
+    spec = {"accessModes": ["ReadWriteMany"], "storageClassName": "", "resources": {"requests": {"storage": "1Gi"}}}
+    team.cluster.apply(claim | {"spec": spec}, namespace=team.namespace)
+    status = team.wait_for_phase("homeless", "Running")
+    assert "Stalled" not in {condition["type"] for condition in status["conditions"]}
+
+
 def test_a_gang_that_is_placed_in_part_gives_its_share_back_after_the_deadline(
     team: Team, node: str, operators: Callable[..., OperatorProcess]
 ) -> None:
