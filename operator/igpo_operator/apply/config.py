@@ -38,7 +38,7 @@ class OperatorConfig(BaseModel):
         default="",
         description="Name in Leases and Events. Empty: the pod's; outside a cluster the host's and the process id.",
     )
-    workers: int = Field(default=8, ge=1, le=64, description="Runs that are reconciled at the same time.")
+    workers: int = Field(default=4, ge=1, le=64, description="Runs that are reconciled at the same time.")
     scrape_seconds: float = Field(
         default=15.0, ge=0.1, le=300, description="Time between two looks at a trainer's /status, in seconds."
     )
