@@ -72,9 +72,15 @@ class _Demo:
         self._explain(
             "Images, and the operator by its chart",
             "images/operator and images/trainer are built and handed to the node. Elsewhere they come from a registry.",
-            f"helm upgrade --install {RELEASE} {CHART.relative_to(ROOT)} -n {NAMESPACE} --create-namespace",
         )
-        operator = Operator(cluster, Images.load(cluster))
+        images = Images.load(cluster)
+        operator = Operator(cluster, images)
+        repository, _, tag = images.operator.rpartition(":")
+        trainer, _, trainer_tag = images.trainer.rpartition(":")
+        chart = f"helm upgrade --install {RELEASE} {CHART.relative_to(ROOT)} -n {NAMESPACE} --create-namespace"
+        own = f"--set image.repository={repository},image.tag={tag}"
+        of_runs = f"--set trainerImage.repository={trainer},trainerImage.tag={trainer_tag}"
+        self._console.print(f"  [bold]$ {chart} {own} {of_runs}", soft_wrap=True)
         operator.install()
         self._explain(
             "One manifest",
