@@ -18,6 +18,7 @@ from igpo_cluster.images import Images
 from igpo_e2e.manifests import DEMO, ROOT, documents
 from igpo_e2e.operator import CHART, NAMESPACE, RELEASE, Operator
 from igpo_e2e.run import Body, Run, over, phase_of
+from igpo_operator.api.kinds import kind_named
 
 NAME = "dev"
 """The cluster of `make cluster`: it is used if it is up, and `make cluster-down` stops it."""
@@ -35,6 +36,12 @@ def main() -> int:
     except ClusterError as error:
         console.print(f"[red]cluster-demo: {error}")
         return 1
+    except KeyboardInterrupt:
+        console.print(
+            "\nstopped; training goes on in the cluster: `make cluster-demo` again follows it, "
+            "`make cluster-down` ends it"
+        )
+        return 130
     return 0
 
 
@@ -72,9 +79,15 @@ class _Demo:
         self._explain(
             "Images, and the operator by its chart",
             "images/operator and images/trainer are built and handed to the node. Elsewhere they come from a registry.",
-            f"helm upgrade --install {RELEASE} {CHART.relative_to(ROOT)} -n {NAMESPACE} --create-namespace",
         )
-        operator = Operator(cluster, Images.load(cluster))
+        images = Images.load(cluster)
+        operator = Operator(cluster, images)
+        repository, _, tag = images.operator.rpartition(":")
+        trainer, _, trainer_tag = images.trainer.rpartition(":")
+        chart = f"helm upgrade --install {RELEASE} {CHART.relative_to(ROOT)} -n {NAMESPACE} --create-namespace"
+        own = f"--set image.repository={repository},image.tag={tag}"
+        of_runs = f"--set trainerImage.repository={trainer},trainerImage.tag={trainer_tag}"
+        self._console.print(f"  [bold]$ {chart} {own} {of_runs}", soft_wrap=True)
         operator.install()
         self._explain(
             "One manifest",
@@ -149,21 +162,20 @@ class _Demo:
 
 
 def _table(bodies: Sequence[Body]) -> Table:
-    columns = ("kind", "name", "phase", "step", "loss", "reward", "all wrong", "accuracy", "restarts", "what happens")
-    table = Table(*columns)
+    """One line a run, and the sentence of the first that is not over."""
+    table = Table("run", "phase", "step", "loss", "reward", "all wrong", "accuracy", "restarts")
     for body in bodies:
         status: dict[str, Any] = body.get("status") or {}
         progress, metrics = status.get("progress") or {}, status.get("metrics") or {}
-        step = f"{progress['step']}/{progress.get('plannedSteps', '?')}" if "step" in progress else ""
         table.add_row(
-            body["kind"],
-            body["metadata"]["name"],
+            f"{kind_named(body['kind']).short}/{body['metadata']['name']}",
             phase_of(body),
-            step,
+            f"{progress['step']}/{progress.get('plannedSteps', '?')}" if "step" in progress else "",
             *(metrics.get(name, "") for name in ("loss", "reward", "allWrongInitial", "accuracy")),
             str((status.get("restarts") or {}).get("total", 0)),
-            status.get("message", ""),
         )
+    current = next((body for body in bodies if not over(body)), bodies[-1])
+    table.caption = (current.get("status") or {}).get("message", "")
     return table
 
 

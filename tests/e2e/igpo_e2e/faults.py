@@ -35,7 +35,7 @@ def fragile(cluster: Cluster, namespace: str, manifest: Manifest) -> Manifest:
     changes: dict[str, Any] = {
         "rewards": {"custom": {f"{_MODULE}:fragile": 1.0}},
         "workers": {
-            "env": [{"name": "PYTHONPATH", "value": f"/{_MODULE}"}],
+            "env": [*manifest["spec"]["workers"]["env"], {"name": "PYTHONPATH", "value": f"/{_MODULE}"}],
             "volumes": [{"name": _MODULE, "configMap": {"name": _MODULE}}],
             "volumeMounts": [{"name": _MODULE, "mountPath": f"/{_MODULE}", "readOnly": True}],
         },
