@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from kubernetes.client import CustomObjectsApi
 
 from igpo_cluster.audit import Request
@@ -81,6 +82,7 @@ def test_a_status_edited_by_hand_does_not_lead_to_two_gangs(team: Team, node: st
     assert "Traceback" not in operator.log
 
 
+@pytest.mark.timeout(240)  # a busy machine takes half a second for a flip
 def test_hundreds_of_rapid_suspends_and_resumes_end_as_the_last_one_says(
     team: Team, node: str, operator: OperatorProcess
 ) -> None:
