@@ -66,11 +66,14 @@ def _expected(run: Body) -> set[str]:
     if phase in IN_PROGRESS:
         return {"InProgress"}
     if phase == "Running":
-        return {"Current"} if _has_finished_a_step(status) else {"InProgress"}
+        return {"Current"} if _trains(status) else {"InProgress"}
     return {"Current"}
 
 
-def _has_finished_a_step(status: Body) -> bool:
-    """In this attempt; what progress shows may still be what the one before had left."""
+def _trains(status: Body) -> bool:
+    """A step of this attempt is finished (progress may show the one before) and the attempt is not being ended."""
+    ending = (status.get("attempt") or {}).get("ending")
+    if ending and ending["class"] != "Completed":
+        return False
     reasons = {found["reason"] for found in status["conditions"] if found["type"] == "Ready"}
     return (status.get("progress") or {}).get("step", 0) >= 1 and "FirstStepPending" not in reasons
