@@ -135,6 +135,7 @@ def _record(
     scene: Scene, attempt: AttemptStatus, ending: Ending, gang: Gang, status: RunStatus, ran: int
 ) -> AttemptRecord:
     step = status.progress.step if ending.step is None and status.progress else ending.step
+    planned = status.replicas.desired if status.replicas else 0  # pods that are gone by now belonged to it, too
     return AttemptRecord(
         number=attempt.number,
         reason_class=ending.reason_class,
@@ -147,7 +148,7 @@ def _record(
         started_at=attempt.running_at or attempt.created_at,
         ended_at=ending.at,
         running_seconds=ran,
-        workers=len(gang.pods) or scene.terms.replicas,
+        workers=max(planned, len(gang.pods)) or scene.terms.replicas,
         image=status.resolved.image if status.resolved else None,
     )
 

@@ -186,3 +186,13 @@ def test_the_last_metrics_of_the_lingering_trainer_are_kept():
     world.settle()
     assert world.status.phase is Phase.COMPLETE
     assert world.status.metrics["accuracy"] == "0.75"
+
+
+def test_a_record_counts_the_pods_of_its_gang_that_are_already_gone():
+    world = running(spec=pictures.spec(replicas=2))
+    world.delete_by_hand(world.of_attempt()[1])
+    world.kubelet()
+    world.settle()
+    world.kubelet()
+    world.settle()
+    assert world.status.attempts[0].workers == 2
