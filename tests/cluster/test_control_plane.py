@@ -42,8 +42,10 @@ CRD = {
         ],
     },
 }
+HARNESS = Path(processes.__file__).parents[1]
 START_AND_HANG = """
 import sys, threading
+sys.path.insert(0, sys.argv[1])
 from igpo_cluster.control_plane import ControlPlane, Options
 with ControlPlane(Options(name="killed")) as cluster:
     print(cluster.folder, flush=True)
@@ -111,7 +113,9 @@ def test_a_program_that_does_not_start_is_an_error_with_its_log_and_leaves_nothi
 
 
 def test_the_next_start_removes_what_a_killed_harness_left() -> None:
-    with subprocess.Popen([sys.executable, "-c", START_AND_HANG], stdout=subprocess.PIPE, text=True) as harness:
+    with subprocess.Popen(
+        [sys.executable, "-c", START_AND_HANG, HARNESS], stdout=subprocess.PIPE, text=True
+    ) as harness:
         assert harness.stdout
         folder = Path(harness.stdout.readline().strip())
         assert len(processes.marked(folder)) == 4

@@ -19,8 +19,10 @@ from igpo_cluster.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
+HARNESS = Path(processes.__file__).parents[1]
 START_AND_HANG = """
-import threading
+import sys, threading
+sys.path.insert(0, sys.argv[1])
 from igpo_cluster.control_plane import Options
 from igpo_cluster.full import FullCluster
 with FullCluster(Options(name="killed")) as cluster:
@@ -96,7 +98,9 @@ def _traces(folder: Path, machine: Machine) -> list[str]:
 
 
 def test_a_killed_harness_leaves_a_node_that_the_next_start_removes_before_its_own() -> None:
-    with subprocess.Popen([sys.executable, "-c", START_AND_HANG], stdout=subprocess.PIPE, text=True) as harness:
+    with subprocess.Popen(
+        [sys.executable, "-c", START_AND_HANG, HARNESS], stdout=subprocess.PIPE, text=True
+    ) as harness:
         assert harness.stdout
         folder = Path(harness.stdout.readline().strip())
         machine = workspace.Workspace(folder).state.machine
@@ -113,7 +117,9 @@ def test_a_killed_harness_leaves_a_node_that_the_next_start_removes_before_its_o
 
 
 def test_a_harness_killed_while_it_starts_leaves_nothing_after_a_sweep() -> None:
-    with subprocess.Popen([sys.executable, "-c", START_AND_HANG], stdout=subprocess.PIPE, text=True) as harness:
+    with subprocess.Popen(
+        [sys.executable, "-c", START_AND_HANG, HARNESS], stdout=subprocess.PIPE, text=True
+    ) as harness:
 
         def node_starts() -> Path | None:
             found = [space.folder for space in workspace.every() if space.folder.name.startswith("killed")]

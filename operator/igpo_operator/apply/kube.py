@@ -6,6 +6,7 @@ safe because every write of ours is: names are given by us, deletes carry a UID,
 
 import asyncio
 import json
+import os
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,7 +84,9 @@ class Kube:
         except aio_config.ConfigException:
             try:
                 await aio_config.load_kube_config(  # type: ignore[no-untyped-call]
-                    context=context, client_configuration=configuration
+                    config_file=os.environ.get("KUBECONFIG"),  # the library looked when it was imported
+                    context=context,
+                    client_configuration=configuration,
                 )
             except aio_config.ConfigException as error:
                 raise NoClusterError(f"no cluster to talk to: {error}; set KUBECONFIG") from error
