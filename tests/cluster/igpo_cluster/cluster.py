@@ -110,6 +110,13 @@ class Cluster:
             self.kubectl("apply", "--server-side", "--force-conflicts", "-f", folder)
             # kubectl wait fails on a CRD that has no conditions yet.
             until(lambda: all(map(_established, self._read(folder))), f"the apiserver to serve the CRDs of {folder}")
+            # Established comes before discovery, by which kubectl finds a kind.
+            until(lambda: all(map(self._discovered, self._read(folder))), f"kubectl to find the CRDs of {folder}")
+
+    def _discovered(self, crd: dict[str, Any]) -> bool:
+        group = crd["spec"]["group"]
+        names = self.kubectl("api-resources", f"--api-group={group}", "--no-headers", "-o", "name", "--cached=false")
+        return f"{crd['spec']['names']['plural']}.{group}" in names.split()
 
     def _read(self, folder: Path) -> list[dict[str, Any]]:
         answer: dict[str, Any] = json.loads(self.kubectl("get", "-f", folder, "-o", "json"))

@@ -69,6 +69,11 @@ def test_a_number_cut_at_a_chunk_edge_leaves_the_hint_whole(encode_pieces):
     assert hide_readable_answer(encoded, range(3, 9), "Anywhere") == frozenset(range(5, 9))
 
 
+def test_digits_behind_a_full_stop_are_read_as_a_number_of_their_own_too(encode_pieces):
+    encoded = encode_pieces("12.50.10", "10", widest=1)
+    assert hide_readable_answer(encoded, range(8), "Anywhere") == frozenset(range(5))
+
+
 def test_hiding_is_the_identity_when_nothing_gives_the_answer_away(encode_words):
     encoded = encode_words("3 + 4 = 7 - 2 = 5", "9")
     assert hide_readable_answer(encoded, range(9), "Anywhere") == frozenset(range(9))

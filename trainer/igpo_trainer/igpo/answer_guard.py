@@ -98,10 +98,15 @@ def _occurrences(text: str, answer: str) -> Iterator[Span]:
     if value is None:
         yield from ((m.start(), m.end()) for m in re.finditer(re.escape(answer), text, re.IGNORECASE))
         return
-    yield from (span for span in _numbers(text) if numeric_value(text[span[0] : span[1]]) == value)
+    yield from (span for span in _numbers(text) if value in _readings(text[span[0] : span[1]]))
     if value.denominator != 1:
         quotients = ((m.span(), numeric_value(m.group())) for m in _QUOTIENT.finditer(text))
         yield from (span for span, quotient in quotients if quotient == value)
+
+
+def _readings(number: str) -> set[Fraction | None]:
+    """Values of one number; in `12.50.10` the last part is 0.1 to one reader and, behind a full stop, 10 to another."""
+    return {numeric_value(number), numeric_value(number.removeprefix("."))}
 
 
 def _numbers(text: str) -> Iterator[Span]:
