@@ -123,7 +123,8 @@ def _read(body: Body) -> Run:
     try:
         return run_of(body)
     except UnreadableError as error:
-        raise RunError(f"{error}; use the igpo that belongs to the operator's version") from error
+        name = "{kind} {metadata[namespace]}/{metadata[name]}".format(**body)
+        raise RunError(f"{name}: {error}; use the igpo that belongs to the operator's version") from error
 
 
 def _owned(body: Body, uid: str) -> Body | None:

@@ -30,7 +30,7 @@ from igpo_operator.apply.nodes import NodeReader
 from igpo_operator.apply.queue import WorkQueue
 from igpo_operator.apply.reconcile import Hands, Reconciler
 from igpo_operator.apply.resync import Resync
-from igpo_operator.apply.schema_check import RETRY, compare_schemas, missing_kinds
+from igpo_operator.apply.schema_check import RETRY, SchemaCheck, missing_kinds
 from igpo_operator.apply.scrape import Pace, Scraper
 from igpo_operator.apply.server import ProbeServer
 from igpo_operator.apply.view import RunKey
@@ -66,6 +66,7 @@ class Operator:
             progress_seconds=config.progress_interval_seconds,
         )
         self._scraper = Scraper(self.cache, clock, pace, self._queue.add, count=metrics.observe_scrape)
+        self._schemas = SchemaCheck(kube, lambda: self._begin(None))
         self._lease = LeaseKeeper(
             kube,
             clock,
@@ -89,6 +90,7 @@ class Operator:
             plan_orphan=plan_orphan,
             facts=config.facts(clock.now()),
             scrapes=self._scraper,
+            schemas=self._schemas,
             may_work=self._lease.may_work,
         )
         self.health = Health(
@@ -104,7 +106,7 @@ class Operator:
         try:
             if not await self._wait_for_kinds():
                 return 0
-            await compare_schemas(self._kube)
+            await self._schemas.look()
             return await self._work()
         finally:
             beat.cancel()
@@ -115,9 +117,10 @@ class Operator:
         self._scraper.start()
         lease = asyncio.create_task(self._lease.run(), name="lease")
         resync = asyncio.create_task(self._run_resync(), name="resync")
+        schemas = asyncio.create_task(self._run_schema_check(), name="schemas")
         watching = await self._watch()
         halted = asyncio.create_task(self._halt.wait(), name="halted")
-        await asyncio.wait({watching.task, lease, resync, halted}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({watching.task, lease, resync, schemas, halted}, return_when=asyncio.FIRST_COMPLETED)
         asked = self._halt.is_set()
         logger.info("stopping: %s", "asked to" if asked else "a task has ended that never should")
         self._halt.set()
@@ -127,7 +130,7 @@ class Operator:
             logger.warning("a reconcile took longer than %.0f s and was cut off", self._config.grace_seconds)
         await self._lease.stop()
         watching.stop.set()
-        results = await asyncio.gather(watching.task, lease, resync, halted, return_exceptions=True)
+        results = await asyncio.gather(watching.task, lease, resync, schemas, halted, return_exceptions=True)
         for failure in [result for result in results if isinstance(result, BaseException)]:
             logger.error("the end was: %r", failure, exc_info=failure)
         return 0 if asked else 1
@@ -141,7 +144,7 @@ class Operator:
         namespaces, stop, before = self._config.namespaces, asyncio.Event(), asyncio.all_tasks()
         tasks = await kopf.spawn_tasks(
             registry=registry,
-            settings=settings_of(namespaced=bool(namespaces)),
+            settings=settings_of(),
             standalone=True,
             clusterwide=not namespaces,
             namespaces=namespaces,
@@ -194,6 +197,11 @@ class Operator:
                     self._wake(key)
             except ApiError as problem:
                 logger.warning("full listing failed: %s", problem)
+
+    async def _run_schema_check(self) -> None:
+        often, seldom = RETRY, timedelta(seconds=self._config.resync_seconds)
+        while not await self._clock.wait(self._halt, self._clock.now() + (seldom if self._schemas.complete else often)):
+            await self._schemas.look()
 
     async def _beat(self) -> None:
         while True:

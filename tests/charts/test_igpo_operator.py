@@ -57,20 +57,20 @@ def test_spec_belongs_to_git_so_the_operator_cannot_change_runs() -> None:
 
 
 def test_watched_namespaces_get_roles_and_the_cluster_only_what_is_asked_for() -> None:
-    without = {"watchNamespaces": ["a", "b"], "rbac": {"readNodes": False, "readCRDs": False}}
+    without = {"watchNamespaces": ["a", "b"], "rbac": {"readNodes": False}}
     objects = _rendered(without)
     assert [role["metadata"]["namespace"] for role in _all(objects, "Role")] == ["a", "b"]
     assert not _all(objects, "ClusterRole")
     objects = _rendered({"watchNamespaces": ["a"]})
     resources = [rule["resources"] for role in _all(objects, "ClusterRole") for rule in role["rules"]]
-    assert resources == [["nodes"], ["customresourcedefinitions"]]
+    assert resources == [["nodes"]]
     assert not _all(_rendered(), "Role")
 
 
 def test_both_rights_are_the_same_in_one_namespace_and_in_all() -> None:
     whole = _one(_rendered(), "ClusterRole")["rules"]
     part = _one(_rendered({"watchNamespaces": ["a"]}), "Role")["rules"]
-    assert [rule for rule in whole if rule["resources"] not in (["nodes"], ["customresourcedefinitions"])] == part
+    assert [rule for rule in whole if rule["resources"] != ["nodes"]] == part
 
 
 def test_the_crds_are_those_of_the_repository_and_stay_on_uninstall() -> None:

@@ -1,10 +1,7 @@
 """The CustomResourceDefinitions: `python -m igpo_operator.api.crd crds` writes them."""
 
-import hashlib
-import json
 import sys
-from collections.abc import Mapping
-from enum import StrEnum
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +17,6 @@ from igpo_trainer.spec import document
 from igpo_trainer.spec.contract import DNS_LABEL, MAX_NAME_LENGTH
 from igpo_trainer.spec.yaml_document import write_document
 
-HASH_ANNOTATION: Final = f"{GROUP}/schema-hash"
 VERSION_ANNOTATION: Final = f"{GROUP}/version"
 _DESCRIPTIONS: Final = {
     "IGPOTraining": "Reinforcement learning of a masked diffusion language model, with hints for all-wrong groups.",
@@ -28,42 +24,36 @@ _DESCRIPTIONS: Final = {
 }
 
 
-class SchemaMatch(StrEnum):
-    """How an installed CRD compares with this operator's own."""
-
-    SAME = "Same"
-    OLDER = "Older"
-    """The CRD is older than the operator: fields may be dropped by the API server."""
-    NEWER = "Newer"
-    OTHER = "Other"
-    """Same version or none at all, yet another schema."""
+def missing_fields(kind: Kind, served: Mapping[str, Any]) -> list[str]:
+    """Paths of our fields that a served schema of the kind lacks: the API server would drop them without a word."""
+    return list(_missing(object_schema(kind), served, ""))
 
 
-def compare(kind: Kind, installed: Mapping[str, Any]) -> SchemaMatch:
-    """Compare an installed CRD object with ours by its annotations."""
-    annotations = installed.get("metadata", {}).get("annotations") or {}
-    ours = definition(kind)["metadata"]["annotations"]
-    if annotations.get(HASH_ANNOTATION) == ours[HASH_ANNOTATION]:
-        return SchemaMatch.SAME
-    theirs = _release(annotations.get(VERSION_ANNOTATION, ""))
-    own = _release(__version__)
-    if theirs is None or own is None or theirs == own:
-        return SchemaMatch.OTHER
-    return SchemaMatch.OLDER if theirs < own else SchemaMatch.NEWER
+def _missing(ours: Mapping[str, Any], theirs: Mapping[str, Any], path: str) -> Iterator[str]:
+    theirs_inside = theirs.get("properties", {})
+    for name, schema in ours.get("properties", {}).items():
+        if path == "" and name == "metadata":
+            continue  # it is the same for every kind, and served as a reference
+        below = f"{path}.{name}".lstrip(".")
+        if name not in theirs_inside:
+            yield below
+        else:
+            yield from _missing(schema, theirs_inside[name], below)
+    for key, mark in (("items", "[]"), ("additionalProperties", ".*")):
+        if isinstance(ours.get(key), Mapping):
+            yield from _missing(ours[key], theirs.get(key, {}), path + mark)
 
 
 def definition(kind: Kind) -> dict[str, Any]:
     """The CRD of one kind."""
-    spec = _spec(kind)
-    digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {
             "name": f"{kind.plural}.{GROUP}",
-            "annotations": {HASH_ANNOTATION: digest[:16], VERSION_ANNOTATION: __version__},
+            "annotations": {VERSION_ANNOTATION: __version__},
         },
-        "spec": spec,
+        "spec": _spec(kind),
     }
 
 
@@ -151,12 +141,6 @@ def _object_rules(kind: Kind) -> list[Rule]:
             ".spec.model.from",
         ),
     ]
-
-
-def _release(version: str) -> tuple[int, ...] | None:
-    """Numbers of a version such as 0.1.0; None for what is none."""
-    parts = version.split(".")
-    return tuple(map(int, parts)) if parts and all(part.isdecimal() for part in parts) else None
 
 
 if __name__ == "__main__":

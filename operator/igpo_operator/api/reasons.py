@@ -1,6 +1,7 @@
 """Every reason that conditions and events may carry, and every class of an attempt's end: one list each."""
 
 from enum import StrEnum
+from typing import Final
 
 
 class Phase(StrEnum):
@@ -52,6 +53,10 @@ class Reason(StrEnum):
     SOURCE_VOLUME_NOT_SHARED = "SourceVolumeNotShared"
     NO_IMAGE = "NoImage"
     INVALID_SPEC = "InvalidSpec"
+    INVALID_STATUS = "InvalidStatus"
+    """The stored status cannot be read: another release, or a hand, has written it."""
+    CRD_OUTDATED = "CRDOutdated"
+    """The CRD lacks fields of this operator, which the API server would drop."""
     QUEUED = "Queued"
     ADMITTED = "Admitted"
     GANG_INCOMPLETE = "GangIncomplete"
@@ -90,6 +95,10 @@ class Reason(StrEnum):
     def stored(cls, word: str | None, otherwise: "Reason") -> "Reason":
         """Read a word of a stored status: `otherwise` for one that a newer operator, or a hand, has written."""
         return next((reason for reason in cls if reason == word), otherwise)
+
+
+FROZEN: Final = frozenset({Reason.INVALID_SPEC, Reason.INVALID_STATUS, Reason.CRD_OUTDATED})
+"""Reasons of Stalled that say that the operator does nothing; over as soon as it does something again."""
 
 
 class EndClass(StrEnum):

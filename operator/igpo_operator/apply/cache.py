@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from igpo_operator.api.kinds import KINDS
 from igpo_operator.apply.clock import Clock
-from igpo_operator.apply.view import RunKey, UnreadableError, owner_of, pod_of, run_of
+from igpo_operator.apply.view import RunKey, UnreadableError, UnreadableRun, owner_of, pod_of, run_of
 from igpo_operator.plan.observed import Pod, Run
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Cache:
         self._pods: dict[tuple[str, str], OwnedPod] = {}
         self._pods_of: defaultdict[RunKey, dict[str, OwnedPod]] = defaultdict(dict)
         self._dependents: defaultdict[RunKey, set[RunKey]] = defaultdict(set)
-        self._unreadable: dict[str, RunKey] = {}
+        self._unreadable: dict[str, UnreadableRun] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._unconfirmed: dict[str, tuple[int, datetime]] = {}
         self.last_event: dict[str, datetime] = {}
@@ -79,22 +79,28 @@ class Cache:
         """Whether a run exists whose status could not be read: it and its pods are left alone."""
         return uid in self._unreadable
 
+    def unreadable_run(self, key: RunKey) -> UnreadableRun | None:
+        """Find a run whose status could not be read."""
+        return next((run for run in self._unreadable.values() if run.key == key), None)
+
     def keys(self, namespace: str | None = None) -> set[RunKey]:
         """Keys of every run and of every pod's owner, in one namespace or in all."""
-        every = set(self._runs) | {key for key, pods in self._pods_of.items() if pods}
+        every = set(self._runs) | {run.key for run in self._unreadable.values()}
+        every |= {key for key, pods in self._pods_of.items() if pods}
         return {key for key in every if namespace is None or key[1] == namespace}
 
     def put_run(self, body: Mapping[str, Any], source: Source) -> RunKey:
         """Take over a custom resource; returns its key."""
         metadata = body["metadata"]
         key = body["kind"], metadata["namespace"], metadata["name"]
-        if not self._is_news(metadata, self._runs.get(key), source):
+        if not self._is_news(metadata, self._runs.get(key) or self._unreadable.get(metadata["uid"]), source):
             return key
         try:
             run = run_of(body)
         except UnreadableError as problem:
-            logger.warning("%s; the run is left alone until an operator of the right version reads it", problem)
-            self._unreadable[metadata["uid"]] = key
+            if metadata["uid"] not in self._unreadable:
+                logger.warning("%s %s/%s is left as it is: %s", *key, problem)
+            self._unreadable[metadata["uid"]] = UnreadableRun.of(body, str(problem))
             self._forget_run(key)
             return key
         self._unreadable.pop(run.uid, None)
@@ -169,7 +175,7 @@ class Cache:
         oldest = min((since for _, since in self._unconfirmed.values()), default=None)
         return 0.0 if oldest is None else (self._clock.now() - oldest).total_seconds()
 
-    def _is_news(self, metadata: Mapping[str, Any], held: Run | Pod | None, source: Source) -> bool:
+    def _is_news(self, metadata: Mapping[str, Any], held: Run | UnreadableRun | Pod | None, source: Source) -> bool:
         uid, version = metadata["uid"], int(metadata["resourceVersion"])
         if uid in self._gone:
             return False

@@ -142,6 +142,17 @@ class Kube:
             if not token:
                 return Listing(kept, page["metadata"]["resourceVersion"])
 
+    async def schemas(self, group: str, version: str) -> dict[str, Body]:
+        """Schemas that the server publishes for a group's kinds (OpenAPI v3), by kind; NotFoundError if it has none."""
+        resource = Resource(group, version, "openapi", "")
+        published = await self._call("get", "GET", resource, f"/openapi/v3/apis/{group}/{version}")
+        return {
+            about["kind"]: schema
+            for schema in published["components"]["schemas"].values()
+            for about in schema.get("x-kubernetes-group-version-kind", ())
+            if about["group"] == group
+        }
+
     async def create(self, manifest: Mapping[str, Any]) -> Body:
         """Create an object; AlreadyExistsError if the name is taken."""
         resource = resource_of(manifest)

@@ -15,7 +15,7 @@ from igpo_operator.apply.cache import Cache
 from igpo_operator.plan.observed import Run, Scrape
 
 RUN_LABELS: Final = ("namespace", "kind", "training")
-_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0)
 _RESTART_CAUSES: Final = ("application", "infrastructure", "scheduling", "suspended")
 
 

@@ -1,12 +1,12 @@
 """One look at one run: observe, plan, act, write status once, tell. Never two looks at the same run at once."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from igpo_operator.api.kinds import kind_named
+from igpo_operator.api.kinds import Kind, kind_named
 from igpo_operator.apply.cache import Cache, OwnedPod, Source, source_of
 from igpo_operator.apply.clock import Clock
 from igpo_operator.apply.errors import ConflictError, LeaseLostError, NotFoundError, NotOursError, RefusedError
@@ -14,10 +14,11 @@ from igpo_operator.apply.events import EventPoster
 from igpo_operator.apply.execute import Executor
 from igpo_operator.apply.kube import Kube
 from igpo_operator.apply.nodes import NodeReader
-from igpo_operator.apply.resources import runs_of
-from igpo_operator.apply.view import RunKey
+from igpo_operator.apply.resources import RUNS, Resource, runs_of
+from igpo_operator.apply.view import RunKey, UnreadableRun
 from igpo_operator.plan.actions import Action, Event, Plan
 from igpo_operator.plan.observed import Facts, Observed, Pod, Refusal, Run, Scrape
+from igpo_operator.plan.unreadable import marked
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,14 @@ class Scrapes(Protocol):
 
     def last(self, uid: str) -> Scrape | None:
         """The last answer of a run's rank 0."""
+        ...
+
+
+class Schemas(Protocol):
+    """What is known of the installed CRDs."""
+
+    def lacking(self, kind: Kind) -> str | None:
+        """Fields that the API server would drop from runs of a kind, in words; None: it keeps all."""
         ...
 
 
@@ -63,6 +72,7 @@ class Reconciler:
         plan_orphan: OrphanPlanner,
         facts: Facts,
         scrapes: Scrapes,
+        schemas: Schemas,
         may_work: Callable[[str], bool],
     ) -> None:
         """`may_work(namespace)` is whether this operator holds the Lease that covers it."""
@@ -71,6 +81,7 @@ class Reconciler:
         self._plan_orphan = plan_orphan
         self._facts = facts
         self._scrapes = scrapes
+        self._schemas = schemas
         self._may_work = may_work
         self._refusals: dict[str, Refusal] = {}
 
@@ -80,8 +91,11 @@ class Reconciler:
             return None
         run = self._hands.cache.run(key)
         owned = self._hands.cache.pods_of(key)
+        unreadable = None if run is not None else self._hands.cache.unreadable_run(key)
         try:
             await self._reconcile_orphans(key, run, owned)
+            if unreadable is not None:
+                await self._mark(unreadable)
             return None if run is None else await self._reconcile_run(run)
         except LeaseLostError as lost:
             logger.warning("%s: left to whoever holds it", lost)
@@ -107,6 +121,19 @@ class Reconciler:
         await self._tell(run, plan.events)
         return plan.requeue_at
 
+    async def _mark(self, run: UnreadableRun) -> None:
+        """Say on the run that its status cannot be read."""
+        status = marked(run.status, run.problem, run.generation, self._hands.clock.now())
+        if status is None:
+            return
+        resource = RUNS[run.key[0]]
+        try:
+            await self._replace_status(resource, run.key, run.uid, run.resource_version, status)
+        except (ConflictError, NotFoundError) as stale:
+            logger.debug("it has changed meanwhile, and is looked at again when the watch says so: %s", stale)
+        except RefusedError as problem:
+            logger.warning("its conditions cannot be written, either: %s", problem.message)
+
     async def _observe(self, run: Run) -> Observed:
         cache = self._hands.cache
         pods = tuple(owned.pod for owned in cache.pods_of(run.key) if owned.owner_uid == run.uid)
@@ -120,6 +147,7 @@ class Reconciler:
             source_chain=source_chain(cache, run),
             scrape=self._scrapes.last(run.uid),
             refusal=self._refusals.get(run.uid),
+            lacking=self._schemas.lacking(run.kind),
             node_ready=await self._hands.nodes.of_overdue(pods),
         )
 
@@ -139,24 +167,24 @@ class Reconciler:
 
     async def _write_status(self, run: Run, plan: Plan) -> None:
         assert plan.status is not None
-        resource = runs_of(run.kind)
-        body = await self._hands.kube.replace(
-            {
-                "apiVersion": resource.api_version,
-                "kind": resource.kind,
-                "metadata": {
-                    "namespace": run.namespace,
-                    "name": run.name,
-                    "uid": run.uid,
-                    "resourceVersion": run.resource_version,
-                },
-                "status": plan.status.dump(),
-            },
-            subresource="status",
-        )
-        self._hands.cache.put_run(body, Source.WRITE)
+        await self._replace_status(runs_of(run.kind), run.key, run.uid, run.resource_version, plan.status.dump())
         if plan.status.phase is not run.status.phase:
             logger.info("phase %s → %s: %s", run.status.phase, plan.status.phase, plan.status.message or "")
+
+    async def _replace_status(
+        self, resource: Resource, key: RunKey, uid: str, resource_version: str, status: Mapping[str, Any]
+    ) -> None:
+        """One write, only if the run is still as it was read."""
+        _, namespace, name = key
+        metadata = {"namespace": namespace, "name": name, "uid": uid, "resourceVersion": resource_version}
+        manifest = {
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": metadata,
+            "status": status,
+        }
+        body = await self._hands.kube.replace(manifest, subresource="status")
+        self._hands.cache.put_run(body, Source.WRITE)
 
     async def _tell(self, run: Run, events: Sequence[Event]) -> None:
         for event in events:

@@ -2,12 +2,15 @@
 
 import contextlib
 import json
+import reprlib
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from igpo_operator.api.kinds import GROUP, kind_named
 from igpo_operator.api.status import RunStatus
@@ -34,15 +37,40 @@ class UnreadableError(ValueError):
     """A stored object is not what its schema promises; it is left alone."""
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadableRun:
+    """A run whose status cannot be read: enough of it to say so on the run itself."""
+
+    key: RunKey
+    uid: str
+    generation: int
+    resource_version: str
+    status: Mapping[str, Any]
+    """As stored."""
+    problem: str
+    """One line."""
+
+    @classmethod
+    def of(cls, body: Body, problem: str) -> "UnreadableRun":
+        """Keep what is needed of a custom resource."""
+        metadata = body["metadata"]
+        return cls(
+            key=(body["kind"], metadata["namespace"], metadata["name"]),
+            uid=metadata["uid"],
+            generation=metadata.get("generation", 1),
+            resource_version=metadata["resourceVersion"],
+            status=body["status"],
+            problem=problem,
+        )
+
+
 def run_of(body: Body) -> Run:
     """Read a custom resource; UnreadableError if its status is of another version, which this one cannot read."""
     metadata = body["metadata"]
     try:
         status = RunStatus.read(body.get("status"))
     except ValidationError as error:
-        raise UnreadableError(
-            f"status of {body['kind']} {metadata['namespace']}/{metadata['name']}: {error}"
-        ) from error
+        raise UnreadableError("; ".join(map(_line, error.errors()[:3]))) from error
     return Run(
         kind=kind_named(body["kind"]),
         namespace=sys.intern(metadata["namespace"]),
@@ -132,6 +160,11 @@ def lenient(model: type[BaseModel], data: object) -> object:
             nested = [t for t in _types(field.annotation) if isinstance(t, type) and issubclass(t, BaseModel)]
             kept[name] = lenient(nested[0], data[name]) if nested else data[name]
     return kept
+
+
+def _line(error: ErrorDetails) -> str:
+    place = ".".join(str(part) for part in ("status", *error["loc"]))
+    return f"{place} {reprlib.repr(error['input'])}: {error['msg']}"
 
 
 def _types(annotation: object) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ from igpo_operator.apply.resources import PODS
 from igpo_operator.render.names import RUN_LABEL
 
 
-def settings_of(*, namespaced: bool) -> kopf.OperatorSettings:
+def settings_of() -> kopf.OperatorSettings:
     """Settings of a kopf that only informs: no finalizer, no posting, no peering."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False  # events are ours: a pure function of two statuses
@@ -20,6 +20,6 @@ def settings_of(*, namespaced: bool) -> kopf.OperatorSettings:
     settings.networking.connect_timeout = 10
     settings.execution.max_workers = 16
     settings.queueing.idle_timeout = 1.0  # workers of quiet objects end soon: less memory at rest
-    settings.scanning.disabled = namespaced  # watching CRDs and namespaces needs cluster-wide rights
+    settings.scanning.disabled = True  # both kinds are there before kopf starts; watching CRDs needs wide rights
     settings.process.ultimate_exiting_timeout = 10  # below the pod's grace period
     return settings

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Final
 
-from igpo_operator.api.reasons import ConditionType, EndClass, Phase, Reason
+from igpo_operator.api.reasons import FROZEN, ConditionType, EndClass, Phase, Reason
 from igpo_operator.api.status import AttemptStatus, Ending
 from igpo_operator.plan.actions import Action, Apply, Create
 from igpo_operator.plan.budget import WAITED
@@ -58,7 +58,8 @@ def _actions(scene: Scene, attempt: AttemptStatus, gang: Gang) -> tuple[Action, 
 def view_of(scene: Scene, attempt: AttemptStatus) -> View:
     """What a run that is about to create its pods says: the same before, during and after the back-off."""
     known, past = find(scene.status, ConditionType.STALLED), scene.status.attempts
-    if known is not None and past and past[-1].reason_class in WAITED:  # it stays so until this one is created
+    if known is not None and known.reason not in FROZEN and past and past[-1].reason_class in WAITED:
+        # It stays so until this one is created.
         return View(Phase.PENDING, Reason.stored(known.reason, Reason.POD_REFUSED), known.message, stalled=True)
     busy = find(scene.status, ConditionType.RECONCILING)
     if busy is not None and scene.status.phase is Phase.PENDING:

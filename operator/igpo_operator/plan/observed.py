@@ -177,5 +177,7 @@ class Observed:
     """(kind, name) of the source, its source, and so on; ends at the first that repeats."""
     scrape: Scrape | None = None
     refusal: Refusal | None = None
+    lacking: str | None = None
+    """Fields that the installed CRD lacks, so that the API server would drop them."""
     node_ready: Mapping[str, bool] = field(default_factory=dict)
     """Ready condition of nodes that hold overdue pods; absent: unknown or not allowed to look."""

@@ -38,6 +38,8 @@ def plan(observed: Observed) -> Plan:
         return Plan(plan_orphan(observed.pods))
     if run.status.phase.terminal:
         return finished(observed, now)
+    if observed.lacking is not None:
+        return _settled(observed, _outdated(observed, observed.lacking), now)
     try:
         resource = spec_of(run.kind, run.spec)
     except SpecError as error:
@@ -66,6 +68,16 @@ def _unreadable(status: RunStatus, error: SpecError) -> Step:
     problems = "; ".join(str(error).splitlines()[:3])
     text = f"this operator cannot read the spec: {problems}; correct it, or install CRDs and operator of one version"
     return Step(status, View(status.phase, Reason.INVALID_SPEC, text, stalled=True))
+
+
+def _outdated(observed: Observed, lacking: str) -> Step:
+    """Nothing is done that rests on a status which the server would not keep; nothing that runs is touched."""
+    run = observed.run
+    text = (
+        f"the CRD of {run.kind.kind} is older than this operator: it lacks {lacking}; install the CRDs of release "
+        f"{observed.facts.version}: kubectl apply --server-side -f crds/, or helm upgrade with crds.install: true"
+    )
+    return Step(run.status, View(run.status.phase, Reason.CRD_OUTDATED, text, stalled=True))
 
 
 def _settled(observed: Observed, step: Step, now: datetime) -> Plan:

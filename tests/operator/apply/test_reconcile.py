@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from igpo_operator.api.kinds import Kind
 from igpo_operator.api.reasons import Phase, Reason
 from igpo_operator.api.status import AttemptStatus
 from igpo_operator.apply.cache import Cache, Source
@@ -32,8 +33,9 @@ class World:
         self.written: list[dict[str, Any]] = []
         self.refusals: list[Exception] = []
         self.stored: dict[str, Any] | Exception | None = None
-        self.lost_race = False
+        self.write_problem: Exception | None = None
         self.ours = True
+        self.fields: str | None = None
         self.seen: list[Observed] = []
 
         def look(observed: Observed) -> Plan:
@@ -46,6 +48,7 @@ class World:
             plan_orphan=self._plan_orphan,
             facts=Facts(trainer_image="t", version="1", started_at=START),
             scrapes=self,
+            schemas=self,
             may_work=lambda _namespace: self.ours,
         )
 
@@ -62,8 +65,8 @@ class World:
 
     async def replace(self, manifest: dict[str, Any], *, subresource: str) -> dict[str, Any]:
         assert subresource == "status"
-        if self.lost_race:
-            raise ConflictError("update", 409, "stale")
+        if self.write_problem is not None:
+            raise self.write_problem
         self.written.append(manifest["status"])
         self.notes.append("status")
         return run_body(version=11, status=manifest["status"])
@@ -82,6 +85,9 @@ class World:
 
     def last(self, uid: str) -> None:
         return None
+
+    def lacking(self, kind: Kind) -> str | None:
+        return self.fields
 
 
 def _plan(observed: Observed, *actions: Action, phase: Phase = Phase.RUNNING) -> Plan:
@@ -152,7 +158,7 @@ def test_a_refusal_of_an_earlier_attempt_is_forgotten() -> None:
 
 def test_a_lost_race_for_status_takes_the_run_as_it_is_stored_and_looks_again_soon() -> None:
     world = World(_plan, run_body())
-    world.lost_race, world.stored = True, run_body(version=15)
+    world.write_problem, world.stored = ConflictError("update", 409, "stale"), run_body(version=15)
     assert world.reconcile() - START < timedelta(seconds=2)
     assert world.cache.run(KEY).resource_version == "15"
     assert world.notes == [("run-1", ())]
@@ -160,7 +166,7 @@ def test_a_lost_race_for_status_takes_the_run_as_it_is_stored_and_looks_again_so
 
 def test_a_run_that_is_gone_meanwhile_is_forgotten() -> None:
     world = World(_plan, run_body())
-    world.lost_race, world.stored = True, NotFoundError("get", 404, "no")
+    world.write_problem, world.stored = ConflictError("update", 409, "stale"), NotFoundError("get", 404, "no")
     world.reconcile()
     assert world.cache.run(KEY) is None
 
@@ -170,8 +176,34 @@ def test_pods_whose_run_is_gone_are_looked_after_and_those_of_an_unreadable_run_
     assert world.reconcile() is None
     assert world.notes == [(None, (AnnotatePod("tiny-lasft-a1-0", "pod-1", {}),))]
     world = World(lambda _: Plan(), run_body(status={"phase": "Dreaming"}), pod_body())
+    world.reconcile()
+    assert [note for note in world.notes if note != "status"] == []
+
+
+def test_a_run_whose_status_cannot_be_read_says_so_once() -> None:
+    world = World(lambda _: Plan(), run_body(status={"phase": "Dreaming", "message": "zzz"}))
     assert world.reconcile() is None
-    assert world.notes == []
+    [written] = world.written
+    assert (written["phase"], written["conditions"][0]["reason"]) == ("Dreaming", "InvalidStatus")
+    assert "status.phase 'Dreaming'" in written["message"]
+    world.cache.put_run(run_body(version=12, status=written), Source.WATCH)
+    assert world.reconcile() is None
+    assert len(world.written) == 1
+
+
+@pytest.mark.parametrize("problem", [ConflictError("update", 409, "stale"), RefusedError("update", 422, "no")])
+def test_a_run_that_cannot_even_be_marked_is_left_to_its_next_change(problem: Exception) -> None:
+    world = World(lambda _: Plan(), run_body(status={"phase": "Dreaming"}))
+    world.write_problem = problem
+    assert world.reconcile() is None
+    assert world.written == []
+
+
+def test_a_plan_is_told_what_the_crd_lacks() -> None:
+    world = World(lambda _: Plan(), run_body())
+    world.fields = "status.attempt"
+    world.reconcile()
+    assert world.seen[0].lacking == "status.attempt"
 
 
 def test_without_the_lease_nothing_is_even_looked_at() -> None:

@@ -42,14 +42,18 @@ def test_runs_that_only_a_person_can_help_say_so_and_go_on_when_they_are_put_rig
         assert "delete one of them" in stalled["message"]
     team.wait_for_phase("garbled", "Suspended")
     _write_status(team, "garbled", {"phase": "Dancing"})
-    operator.wait_for_log(r"status of LengthAlignedSFT \S+/garbled: .*\n(.*\n)*.*Dancing")
+    stalled = team.wait_for_condition("garbled", "Stalled", "InvalidStatus")
+    assert "status.phase 'Dancing': Input should be 'Pending', 'Waiting'" in stalled["message"]
+    assert "kubectl edit --subresource=status" in stalled["message"]
+    assert team.status("garbled")["phase"] == "Dancing"
     assert team.status("delegated") == {}
     assert not [write for write in audit.writes(namespace=team.namespace) if _is_ours(write, "delegated")]
     assert "Traceback" not in operator.log
 
     _write_status(team, "garbled", {"phase": "Suspended"})
     team.apply(sft("garbled", replicas=1, suspend=False))
-    team.wait_for_phase("garbled", "Running")
+    status = team.wait_for_phase("garbled", "Running")
+    assert "Stalled" not in {condition["type"] for condition in status["conditions"]}
     team.cluster.kubectl("delete", "lasft", "egg", f"--namespace={team.namespace}")
     team.wait_for_condition("hen", "Reconciling", "WaitingForSource")
 

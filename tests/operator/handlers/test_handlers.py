@@ -64,11 +64,10 @@ def test_what_is_deleted_is_forgotten_and_the_run_is_looked_at(world: World) -> 
 
 
 def test_kopf_only_informs() -> None:
-    for namespaced in (True, False):
-        settings = settings_of(namespaced=namespaced)
-        assert not settings.posting.enabled
-        assert settings.queueing.worker_limit is None
-        assert settings.scanning.disabled is namespaced
+    settings = settings_of()
+    assert not settings.posting.enabled
+    assert settings.queueing.worker_limit is None
+    assert settings.scanning.disabled
     registry = World().registry
     assert not registry._changing.get_all_handlers()
     assert not registry._spawning.get_all_handlers()

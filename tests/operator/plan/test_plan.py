@@ -355,3 +355,28 @@ def test_a_finished_run_only_notes_that_it_has_seen_a_new_spec(phase):
     decided = plan(picture(pictures.run(status=status, generation=2)))
     assert decided.actions == ()
     assert decided.status == status.model_copy(update={"observed_generation": 2})
+
+
+@pytest.mark.parametrize("settled", [0, 1, 3])
+def test_under_an_older_crd_nothing_is_done_and_the_run_says_so_once_until_it_has_every_field(settled):
+    world = World()
+    for _ in range(settled):
+        world.live(1)
+    before, created = world.status, list(world.created)
+    world.lacking = "status.attempt"
+    for _ in range(3):
+        world.settle()
+        world.tick(5)
+    assert world.created == created
+    assert (world.status.phase, world.status.attempt) == (before.phase, before.attempt)
+    stalled = find(world.status, ConditionType.STALLED)
+    assert stalled.reason == Reason.CRD_OUTDATED
+    assert "it lacks status.attempt; install the CRDs of release 1.0.0" in stalled.message
+    assert reasons(world).count(Reason.CRD_OUTDATED) == 1
+    world.lacking = None
+    for _ in range(4):
+        world.live(1)
+    world.train()
+    world.settle()
+    assert find(world.status, ConditionType.STALLED) is None
+    assert is_true(world.status, ConditionType.READY)

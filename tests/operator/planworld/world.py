@@ -40,6 +40,7 @@ class World:
     scrape: Scrape | None = None
     refusal: Refusal | None = None
     refuse: tuple[int, str] | None = None
+    lacking: str | None = None
     started_at: datetime = pictures.NOW
     writes: list[RunStatus] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
@@ -64,6 +65,7 @@ class World:
             now=self.now,
             scrape=self.scrape,
             refusal=self.refusal,
+            lacking=self.lacking,
             node_ready=dict.fromkeys(self.dead_nodes, False),
         )
 
