@@ -1,13 +1,64 @@
-"""What the trainer's exit means: never retried, or charged; its own line is what people read."""
+"""What the trainer's exit means, in gangs of two pods of two processes: its own line is what people read."""
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
 
 from igpo_cluster.cluster import Cluster
 from igpo_e2e.faults import break_reward, fragile
-from igpo_e2e.manifests import RL, slow
+from igpo_e2e.manifests import RL, Manifest, merged, slow
+from igpo_e2e.ranks import rank_process, ranks
 from igpo_e2e.run import Run, condition
+
+GPU = "nvidia.com/gpu"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def gpus(cluster: Cluster) -> Iterator[None]:
+    """Say that the node has GPUs: a pod then gets as many processes as it asks for, and they train on the CPU."""
+    [node] = cluster.items("nodes")
+    path = f"/status/capacity/{GPU.replace('/', '~1')}"
+    words = ("patch", "node", node["metadata"]["name"], "--subresource=status", "--type=json")
+    cluster.kubectl(*words, "--patch", f'[{{"op": "add", "path": "{path}", "value": "4"}}]')
+    yield
+    cluster.kubectl(*words, "--patch", f'[{{"op": "remove", "path": "{path}"}}]')
+
+
+def two_by_two(manifest: Manifest, **changes: Any) -> Manifest:
+    """The manifest with two processes in each of its two pods."""
+    return {**manifest, "spec": merged(manifest["spec"], {"workers": {"gpusPerWorker": 2}, **changes})}
+
+
+def test_137_is_charged_75_is_free_and_0_completes(cluster: Cluster, training: str) -> None:
+    run = Run(cluster, RL, training, "ends").apply(two_by_two(slow("ends")))
+    run.wait_checkpoint(2)
+    assert [rank.rank for rank in ranks(run)] == [0, 1, 2, 3]
+    rank_process(run, 3).send(signal.SIGKILL)
+    status = run.wait("attempt 2", lambda body: body["status"]["attempt"]["number"] == 2)["status"]
+    killed = status["attempts"][0]
+    assert (killed["class"], killed["rank"], killed["exitCode"]) == ("Application", 1, 137)
+    assert status["restarts"]["application"] == 1
+
+    run.wait_step(killed["checkpointStep"] + 1, attempt=2)
+    run.patch({"suspend": True})
+    run.wait_condition("Suspended", within=90)
+    status = run.status()
+    assert status["attempts"][1]["class"] == "Suspended"
+    assert status["attempts"][1]["exitCode"] == 75
+    assert status["restarts"]["application"] == 1
+
+    run.patch({"suspend": False})
+    status = run.wait_complete()
+    assert (status["attempt"]["number"], status["progress"]["step"]) == (3, 16)
+    states = [pod["status"]["containerStatuses"][0]["state"]["terminated"] for pod in run.pods(3)]
+    assert [state["exitCode"] for state in states] == [0, 0]
 
 
 def test_exit_64_is_never_retried_and_its_own_line_is_in_status(cluster: Cluster, training: str) -> None:
-    run = Run(cluster, RL, training, "flex").apply(slow("flex", model={"attention": "Flex"}))
+    manifest = two_by_two(slow("flex", model={"attention": "Flex"}))
+    run = Run(cluster, RL, training, "flex").apply(manifest)
     status = run.wait_failed("InvalidRun")
 
     assert status["attempt"]["number"] == 1
@@ -29,7 +80,8 @@ def test_exit_65_is_never_retried(cluster: Cluster, training: str) -> None:
         "volumeMounts": [{"name": "rows", "mountPath": "/rows", "readOnly": True}],
     }
     dataset = {"source": "/rows/train.jsonl", "wordProblems": None}
-    run = Run(cluster, RL, training, "no-answers").apply(slow("no-answers", dataset=dataset, workers=mount))
+    manifest = two_by_two(slow("no-answers", dataset=dataset, workers=mount))
+    run = Run(cluster, RL, training, "no-answers").apply(manifest)
     status = run.wait_failed("InvalidData")
 
     assert status["attempt"]["number"] == 1
@@ -38,7 +90,7 @@ def test_exit_65_is_never_retried(cluster: Cluster, training: str) -> None:
 
 
 def test_exit_1_is_charged_until_the_budget_is_gone(cluster: Cluster, training: str) -> None:
-    manifest = slow("broken", checkpoints={"everySteps": 100}, runPolicy={"backoffLimit": 0})
+    manifest = two_by_two(slow("broken", checkpoints={"everySteps": 100}, runPolicy={"backoffLimit": 0}))
     run = Run(cluster, RL, training, "broken").apply(fragile(cluster, training, manifest))
     run.wait_step(1)
     break_reward(run)

@@ -16,6 +16,7 @@ from igpo_trainer.cli.gang import Gang
 from igpo_trainer.cli.log_tail import LogTail
 from igpo_trainer.cli.orphans import adopt_orphans, end_children, reap_until
 from igpo_trainer.cli.outcome import read_outcomes
+from igpo_trainer.cli.processors import usable_processors
 from igpo_trainer.cli.rank_exit import read_rank_exits
 from igpo_trainer.spec.contract import (
     EXIT_FILE_VARIABLE,
@@ -51,8 +52,9 @@ def launch(
     with tempfile.TemporaryDirectory(prefix="igpo-exit-") as folder, _Forwarder() as forwarder:
         adopt_orphans()
         tail = LogTail()
+        arguments = [f"--log-dir={folder}", *gang.torchrun_arguments(worker, grace_seconds)]  # else it leaves one
         agent = subprocess.Popen(  # noqa: S603 our own module; the worker's command line is the caller's
-            [sys.executable, "-m", "igpo_trainer.cli.agent", *gang.torchrun_arguments(worker, grace_seconds)],
+            [sys.executable, "-m", "igpo_trainer.cli.agent", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=_environment(gang, folder),
@@ -133,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _environment(gang: Gang, folder: str) -> dict[str, str]:
-    threads = max(1, len(os.sched_getaffinity(0)) // gang.processes)
+    threads = max(1, usable_processors() // gang.processes)
     return {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONUNBUFFERED": "1", EXIT_FILE_VARIABLE: folder}
 
 
