@@ -98,7 +98,7 @@ def running(cluster: Cluster) -> int:
 
 def owner(request: Request, names: frozenset[str]) -> str | None:
     """The run that a write belongs to, by the name of what was written."""
-    match = re.match(r"run-\d{5}", request.name)
+    match = re.search(r"run-\d{5}", request.name)  # a Service's name begins with its kind
     return match.group() if match and match.group() in names else None
 
 

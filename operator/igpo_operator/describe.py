@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.text import Text
 
 from igpo_operator.api.kinds import KINDS, Kind
 from igpo_operator.apply.errors import ApiError, NoClusterError, NotFoundError
@@ -102,21 +103,30 @@ async def _status(console: Console, namespace: str | None, context: str | None, 
     kube = await _connect(context)
     try:
         if not watch:
-            console.print(table_of(await _runs(kube, namespace), datetime.now(UTC)))
+            console.print(await _table(kube, namespace))
             return
         with Live(console=console, auto_refresh=False) as live:
             while True:
-                live.update(table_of(await _runs(kube, namespace), datetime.now(UTC)), refresh=True)
+                live.update(await _table(kube, namespace), refresh=True)
                 await asyncio.sleep(_REFRESH_SECONDS)
     finally:
         await kube.close()
 
 
-async def _runs(kube: "Kube", namespace: str | None) -> list[Run]:
+async def _table(kube: "Kube", namespace: str | None) -> RenderableType:
+    """Every run that can be read, and a line for each that cannot."""
     runs: list[Run] = []
+    problems: list[str] = []
+
+    def keep(body: Body) -> None:
+        try:
+            runs.append(_read(body))
+        except RunError as error:
+            problems.append(str(error))
+
     for kind in KINDS:
-        runs += (await kube.list(runs_of(kind), namespace, _read)).items
-    return runs
+        await kube.list(runs_of(kind), namespace, keep)
+    return Group(table_of(runs, datetime.now(UTC)), *(Text(problem, style="yellow") for problem in problems))
 
 
 def _read(body: Body) -> Run:

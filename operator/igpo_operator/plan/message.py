@@ -114,6 +114,7 @@ def steady(words: str) -> str:
     text = re.sub(r"\bback-off [0-9hms.]+$", "back-off", text)
     text = re.sub(r"\d+(\.\d+){3}:\d+->", "", text)
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z?", "…", text)
+    text = re.sub(r"\b(not found)(\. not found)+", r"\1", text)  # the scheduler ends its own list with a full stop
     text = re.sub(r"\b(uid|UID)[ :=]+[0-9a-f-]{36}", r"\1 …", text)
     return re.sub(r"\s+", " ", text).strip().rstrip(".")[:_CHARACTERS]
 

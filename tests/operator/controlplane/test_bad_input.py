@@ -10,7 +10,7 @@ from igpo_cluster.audit import Request
 from igpo_cluster.waiting import until
 from igpo_trainer.spec.contract import MAX_NAME_LENGTH
 from operatorworld.process import OperatorProcess
-from operatorworld.runs import Team, sft
+from operatorworld.runs import Team, igpo, sft
 
 FLIPS = 200
 
@@ -46,6 +46,9 @@ def test_runs_that_only_a_person_can_help_say_so_and_go_on_when_they_are_put_rig
     assert "status.phase 'Dancing': Input should be 'Pending', 'Waiting'" in stalled["message"]
     assert "kubectl edit --subresource=status" in stalled["message"]
     assert team.status("garbled")["phase"] == "Dancing"
+    table = igpo(team, "status", "-n", team.namespace)
+    assert "SourceCycle" in table or "leads in a circle" in table
+    assert f"LengthAlignedSFT {team.namespace}/garbled: status.phase 'Dancing'" in table
     assert team.status("delegated") == {}
     assert not [write for write in audit.writes(namespace=team.namespace) if _is_ours(write, "delegated")]
     assert "Traceback" not in operator.log

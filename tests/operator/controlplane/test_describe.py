@@ -1,26 +1,10 @@
 """`igpo describe` and `igpo status` against a real API server, with a kubeconfig of the user's."""
 
 import pytest
-from typer.testing import CliRunner
 
-from igpo_operator.describe import describe, status
 from igpo_trainer.spec.errors import RunError
 from operatorworld.process import OperatorProcess
-from operatorworld.runs import Team, sft
-
-
-def _app():
-    import typer
-
-    app = typer.Typer()
-    app.command("describe")(describe)
-    app.command("status")(status)
-    return app
-
-
-def _igpo(team: Team, *words: str) -> str:
-    environment = {"KUBECONFIG": str(team.cluster.kubeconfig), "COLUMNS": "200"}
-    return CliRunner().invoke(_app(), list(words), env=environment, catch_exceptions=False).output
+from operatorworld.runs import Team, igpo, sft
 
 
 def test_describe_says_why_a_run_does_not_train_and_status_lists_all(
@@ -29,14 +13,14 @@ def test_describe_says_why_a_run_does_not_train_and_status_lists_all(
     team.apply(sft("greedy", gpus=8), sft("tiny"))
     team.wait_for_condition("greedy", "Reconciling", "Unschedulable")
     team.wait_for_phase("tiny", "Running")
-    text = _igpo(team, "describe", "greedy", "-n", team.namespace)
+    text = igpo(team, "describe", "greedy", "-n", team.namespace)
     for words in ("Starting", "Insufficient nvidia.com/gpu", "greedy-lasft-a1-0", "AttemptStarted", "next:"):
         assert words in text, text
-    table = _igpo(team, "status", "-n", team.namespace)
+    table = igpo(team, "status", "-n", team.namespace)
     assert "greedy" in table
     assert "Running" in table
 
 
 def test_a_run_that_does_not_exist_is_one_line(team: Team) -> None:
     with pytest.raises(RunError, match="no LengthAlignedSFT none in namespace"):
-        _igpo(team, "describe", "none", "-n", team.namespace, "--kind", "lasft")
+        igpo(team, "describe", "none", "-n", team.namespace, "--kind", "lasft")

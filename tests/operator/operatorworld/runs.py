@@ -4,10 +4,14 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+import typer
+from typer.testing import CliRunner
+
 from igpo_cluster import kwok
 from igpo_cluster.cluster import Cluster
 from igpo_cluster.errors import ClusterError
 from igpo_cluster.waiting import until
+from igpo_operator.describe import describe, status
 
 
 def sft(name: str, *, replicas: int = 2, gpus: int = 0, **spec: Any) -> dict[str, Any]:
@@ -99,6 +103,15 @@ class Team:
         """Let every rank of an attempt end well."""
         for rank in range(replicas):
             self.end(f"{name}-lasft-a{attempt}-{rank}", 0, step=step)
+
+
+def igpo(team: Team, *words: str) -> str:
+    """What `igpo describe …` or `igpo status …` prints for a user of the team's cluster."""
+    app = typer.Typer()
+    app.command("describe")(describe)
+    app.command("status")(status)
+    environment = {"KUBECONFIG": str(team.cluster.kubeconfig), "COLUMNS": "240"}
+    return CliRunner().invoke(app, list(words), env=environment, catch_exceptions=False).output
 
 
 def _volume(name: str) -> dict[str, Any]:

@@ -85,6 +85,7 @@ def test_what_a_person_must_mend_is_told_before_what_may_pass():
         ("read udp 10.1.2.3:45678->10.0.0.10:53: timeout", "read udp 10.0.0.10:53: timeout"),
         ("at 2026-03-01T12:00:00Z it broke", "at … it broke"),
         ("two\n  lines.", "two lines"),
+        ('persistentvolumeclaim "x" not found. not found', 'persistentvolumeclaim "x" not found'),
     ],
 )
 def test_what_changes_at_every_try_is_left_out(words, kept):
