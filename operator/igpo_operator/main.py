@@ -32,7 +32,7 @@ from igpo_operator.apply.reconcile import Hands, Reconciler
 from igpo_operator.apply.resync import Resync
 from igpo_operator.apply.schema_check import RETRY, SchemaCheck, missing_kinds
 from igpo_operator.apply.scrape import Pace, Scraper
-from igpo_operator.apply.server import ProbeServer
+from igpo_operator.apply.server import serve
 from igpo_operator.apply.view import RunKey
 from igpo_operator.handlers import login, pods, runs
 from igpo_operator.handlers.settings import settings_of
@@ -241,7 +241,7 @@ async def operate(config: OperatorConfig) -> int:
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(kube.close)
         operator = Operator(config, kube, metrics, clock)
-        server = ProbeServer(metrics.registry, operator.health.problems, address=config.address, port=config.port)
+        server = serve(metrics.registry, operator.health.problems, address=config.address, port=config.port)
         stack.callback(server.close)
         scope = ", ".join(config.namespaces) or "all namespaces"
         logger.info("igpo operator %s works in %s; probes on port %d", operator_version(), scope, server.port)

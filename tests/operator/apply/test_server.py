@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from igpo_operator.apply.cache import Cache, Source
 from igpo_operator.apply.health import Health
 from igpo_operator.apply.metrics import OperatorMetrics, RunCollector
-from igpo_operator.apply.server import ProbeServer
+from igpo_operator.apply.server import serve
 from operatorworld.bodies import run_body
 from operatorworld.clock import START
 
@@ -48,7 +48,7 @@ def _get(port: int, path: str) -> tuple[int, str]:
 
 def test_the_probe_tells_health_from_its_lack_with_the_reason() -> None:
     problems: list[str] = []
-    server = ProbeServer(CollectorRegistry(), lambda: problems, address="127.0.0.1", port=0)
+    server = serve(CollectorRegistry(), lambda: problems, address="127.0.0.1", port=0)
     try:
         assert _get(server.port, "/healthz") == (200, "ok\n")
         problems.append("a watch is dead")
@@ -78,7 +78,7 @@ def test_metrics_of_a_run_live_as_long_as_it_does() -> None:
     }
     cache.put_run(run_body(kind="IGPOTraining", status=status), Source.WATCH)
     cache.delivered("pods")
-    server = ProbeServer(metrics.registry, list, address="127.0.0.1", port=0)
+    server = serve(metrics.registry, list, address="127.0.0.1", port=0)
     try:
         page = _get(server.port, "/metrics")[1]
         run = 'kind="IGPOTraining",namespace="team"'

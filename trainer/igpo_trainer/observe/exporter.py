@@ -32,7 +32,8 @@ from igpo_trainer.observe.records import (
     StepRecord,
     finite,
 )
-from igpo_trainer.observe.server import MetricsServer
+from igpo_trainer.observe.server import serve
+from igpo_trainer.pages import PageServer
 from igpo_trainer.spec.contract import CheckpointStatus, TrainerStatus
 
 SkipReason = Literal["nonfinite", "no_signal", "oom"]
@@ -110,7 +111,7 @@ class Exporter:
         self.registry.register(self._gauges)
         self._counters = {m.name: self._counter(m) for m in metrics if m.type is Type.COUNTER}
         self._histograms = {m.name: self._histogram(m) for m in metrics if m.type is Type.HISTOGRAM}
-        self._server: MetricsServer | None = None
+        self._server: PageServer | None = None
         self._lock = threading.Lock()
         self._status = TrainerStatus(
             stage=State.STARTING,
@@ -229,8 +230,8 @@ class Exporter:
         return generate_latest(self.registry)
 
     def serve(self, port: int, address: str, *, next_free: bool = False) -> int:
-        """Serve /metrics, /status and /healthz; returns the port. See MetricsServer."""
-        self._server = MetricsServer(self.registry, self.status, address=address, port=port, next_free=next_free)
+        """Serve /metrics, /status and /healthz; returns the port. See server.serve."""
+        self._server = serve(self.registry, self.status, address=address, port=port, next_free=next_free)
         return self._server.port
 
     def close(self, linger_seconds: float = 0.0, wait: Callable[[float], object] | None = None) -> None:
