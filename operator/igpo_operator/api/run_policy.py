@@ -53,8 +53,8 @@ class RunPolicy(SpecModel):
         default=None,
         ge=0,
         le=LONGEST_SECONDS,
-        description="Time, in seconds, after which a pod that does not end is deleted by force. Absent: only on nodes "
-        "that are known to be dead.",
+        description="Time, in seconds from the end of its grace period, after which a pod that does not end is deleted "
+        "by force. Absent: only on nodes that are known to be dead.",
     )
     queue_name: Annotated[str, Field(max_length=63, pattern=OPTIONAL_LABEL)] = Field(
         default="", description="Kueue LocalQueue in the run's namespace that the pods wait in; empty: none."
