@@ -34,7 +34,7 @@ def test_an_evaluation_longer_than_the_timeout_is_no_hang(cluster: Cluster, trai
         "thorough",
         training={"steps": 1},
         sampling={"steps": 24},
-        evaluation={"datasets": [{"source": "holdout", "samples": 144, "temperature": 1.0}]},
+        evaluation={"datasets": [{"source": "holdout", "samples": 100, "temperature": 1.0}]},
         dataset={"holdout": {"rows": 150}, "wordProblems": {"rows": 400}},
         runPolicy={"stallTimeoutSeconds": SHORT_STALL_SECONDS},
     )
