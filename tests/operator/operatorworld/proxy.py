@@ -91,6 +91,11 @@ class Door:
     async def _close(self) -> None:
         await self._session.close()
         await self._runner.cleanup()
+        # Watches of a killed operator: what is left pending would be destroyed, with noise, during some later test.
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         try:
