@@ -1,9 +1,11 @@
 r"""Every format on rows in its set's own schema, written for these tests."""
 
+from pathlib import Path
+
 import pytest
 
 from igpo_trainer.data.columns import MissingColumnError, UnusableRowError, UnwantedRowError
-from igpo_trainer.data.formats import FORMATS, fitting_format, known_set
+from igpo_trainer.data.formats import FORMATS, KNOWN_SETS, fitting_format, known_set
 
 GSM8K = {
     "question": "Ann packs 6 crates of 40 pears and eats 3. How many are left?",
@@ -288,3 +290,8 @@ def test_no_other_source_has_one():
 )
 def test_rows_that_look_like_a_format_are_recognised_for_advice(row, name):
     assert fitting_format(row) == name
+
+
+def test_the_manual_lists_every_format_and_hub_id():
+    manual = (Path(__file__).parents[3] / "docs" / "datasets.md").read_text().casefold()
+    assert [name for name in (*FORMATS, *KNOWN_SETS) if f"`{name.casefold()}`" not in manual] == []
