@@ -92,6 +92,14 @@ def test_a_known_hub_id_has_its_format_unless_columns_are_named(fields, name):
     assert row_format(DatasetSpec.model_validate(fields)) == name
 
 
+def test_a_folder_that_is_called_as_a_hub_id_is_read_without_the_hubs_configuration(gsm, tmp_path, monkeypatch):
+    folder = tmp_path / "openai" / "gsm8k"
+    folder.mkdir(parents=True)
+    gsm.rename(folder / "train.jsonl")
+    monkeypatch.chdir(tmp_path)
+    assert len(read_problems(DatasetSpec(source="openai/gsm8k"), PromptSpec()).problems) == 20
+
+
 def test_what_an_evaluation_set_leaves_open_is_as_in_the_data_set(gsm):
     evaluation = EvaluationSpec.model_validate({"datasets": [{"source": "holdout"}, {"source": str(gsm)}]})
     spec = DatasetSpec(source="openai/gsm8k")

@@ -9,7 +9,7 @@ from igpo_trainer.data.holdout import Split, hold_out
 from igpo_trainer.data.problem import Problem
 from igpo_trainer.data.problem_set import ProblemSet, collect
 from igpo_trainer.data.rows import RowRule, parts_by_fields, write_trace
-from igpo_trainer.data.source import Source, read_rows
+from igpo_trainer.data.source import Source, is_local, read_rows
 from igpo_trainer.data.word_problems import generate
 from igpo_trainer.spec.dataset import (
     BUILTIN_WORD_PROBLEMS,
@@ -47,7 +47,7 @@ def read_problems(spec: DatasetSpec, prompt: PromptSpec, *, seed: int = 0, trace
         )
     by_fields = partial(parts_by_fields, fields=spec.fields, rule=spec.answer, traces=traces)
     rule = RowRule(spec.source, by_fields if layout is None else layout.read, prompt.trace_format, traces)
-    known = known_set(spec.source)
+    known = None if is_local(spec.source) else known_set(spec.source)
     rows = read_rows(Source(spec.source, spec.name or (known.name if known else None), spec.revision, spec.split))
     return collect(rows, rule, layout)
 
