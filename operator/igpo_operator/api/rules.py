@@ -121,15 +121,21 @@ _TRAINER: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
             f"belongs to source {dataset.BUILTIN_WORD_PROBLEMS}; remove it or set that source",
             ".wordProblems",
         ),
+        Rule(
+            "!has(self.format) || (self.fields.prompt == 'question' && self.fields.trace == 'answer' && "
+            "!has(self.fields.answer) && !has(self.fields.difficulty) && !has(self.answer.after))",
+            dataset.OWN_COLUMNS,
+            ".format",
+        ),
     ),
     dataset.PromptSpec: (
         Rule(
-            f"self.traceFormat.matches(r'{dataset.TRACE_FORMAT}')",
+            f"!has(self.traceFormat) || self.traceFormat.matches(r'{dataset.TRACE_FORMAT}')",
             "cannot be filled; use {body} and {answer}, and double every literal brace",
             ".traceFormat",
         ),
         Rule(
-            "self.traceFormat.replace('{{', '').replace('}}', '').contains('{body}')",
+            "!has(self.traceFormat) || self.traceFormat.replace('{{', '').replace('}}', '').contains('{body}')",
             "has no {body}; add it where the trace belongs",
             ".traceFormat",
         ),
@@ -164,6 +170,9 @@ _TRAINER: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
     ),
     run.OptimizerSpec: (
         Rule("self.betas.all(beta, beta >= 0.0 && beta < 1.0)", "must both lie in [0, 1); correct them", ".betas"),
+    ),
+    run.EvaluationSet: (
+        Rule("!has(self.format) || !(has(self.fields) || has(self.answer))", dataset.OWN_COLUMNS, ".format"),
     ),
     run.RunSpec: (
         Rule(

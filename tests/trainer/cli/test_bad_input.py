@@ -112,17 +112,22 @@ def test_a_source_folder_that_is_not_there(tools, trained, refused, tmp_path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"answer": None}, "field 'answer' is empty; correct or remove the row"),
-        ({"answer": "2 + 0 = 2"}, "field 'answer': no filled \\boxed{}, so the row has no answer; correct or remove"),
-        ({"answer": "2 + 0 = 2 \\boxed{}"}, "field 'answer': no filled \\boxed{}, so the row has no answer"),
-        ({"question": "  "}, "field 'question' is empty; correct or remove the row"),
+        ({"answer": None}, "'answer' is empty"),
+        ({"answer": "2 + 0 = 2"}, "no filled \\boxed{} in 'answer', so no answer"),
+        ({"answer": "2 + 0 = 2 \\boxed{}"}, "no filled \\boxed{} in 'answer', so no answer"),
+        ({"question": "  "}, "'question' is empty"),
     ],
 )
-def test_a_row_without_prompt_trace_or_answer_is_named_by_its_number(tools, tmp_path, refused, change, reason):
+def test_rows_without_prompt_trace_or_answer_are_refused_with_count_and_place(tools, tmp_path, refused, change, reason):
     rows = tools.problem_rows()
-    rows[16] |= change
+    total = len(rows)
+    for row in rows[total // 3 :]:
+        row.update(change)
     source, document = with_rows(tools, tmp_path, rows)
-    assert refused(document, code=65).startswith(f"{source} row 17 {reason}")
+    count, first = total - total // 3, total // 3 + 1
+    assert refused(document, code=65).startswith(
+        f"{source}: {count} of {total} rows cannot be used ({count}: {reason}, first in row {first}); correct or remove"
+    )
 
 
 def test_a_row_that_lacks_the_column(tools, tmp_path, refused):
@@ -130,7 +135,8 @@ def test_a_row_that_lacks_the_column(tools, tmp_path, refused):
     rows = [{"question": row["question"]} for row in rows]
     source, document = with_rows(tools, tmp_path, rows)
     assert refused(document, code=65) == (
-        f"{source} row 1: no column 'answer'; it has question; set dataset.fields.trace"
+        f"{source} row 1: no column 'answer'; it has question; set fields and answer to the columns and the mark "
+        "of this data set"
     )
 
 

@@ -176,6 +176,7 @@ def sft_records(steps=60):
     )
     data = DataRecord(
         problems=3500, rewritten=1200, dropped={"too_long": 300, "wrong": 20}, target_length=CANVAS,
+        unmeasured={"amc.jsonl": {"no answer": 4}},
         time=Time(at=BEGAN_AT, seconds=3.0),
     )  # fmt: skip
     single = {"samples": 1, "temperature": 0.0, "all_wrong": None, "pass_at_k": None}

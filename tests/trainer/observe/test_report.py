@@ -134,6 +134,7 @@ def test_an_sft_report_has_loss_accuracy_and_length(tmp_path, make):
     assert f"Training loss {steps[0].loss:.3f} → {steps[-1].loss:.3f}" in text
     assert "1200 traces rewritten by the teacher" in text
     assert "300 dropped (too_long)" in text
+    assert "4 of amc.jsonl not measured (no answer)" in text
     assert [p["values"][0] for p in hover(page, "Trace length")] == ["35.0"] * 60
     assert {p["step"]: p["values"][1] for p in hover(page, "Loss")}["0"] == "4"
     assert "Rescued groups" not in text

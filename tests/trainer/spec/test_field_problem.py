@@ -141,6 +141,16 @@ BAD_SPECS = {
         "prompt: {traceFormat: ''}\n",
         'run.yaml:7: spec.prompt.traceFormat "" is shorter than the limit of 1 characters; give a longer text',
     ),
+    "a format beside an answer rule": (
+        "evaluation:\n  datasets:\n    - source: holdout\n    - {source: x, answer: {after: A}, format: MATH}\n",
+        "run.yaml:10: spec.evaluation.datasets[1].format MATH has columns and answers of its own; "
+        "remove fields and answer, or format",
+    ),
+    "a format that does not exist": (
+        "evaluation:\n  datasets: [{source: holdout}, {source: x, format: GSM8k}]\n",
+        'run.yaml:8: spec.evaluation.datasets[1].format "GSM8k" is none of GSM8K, MATH, MetaMathQA, OpenR1, AMC, '
+        "Minerva; did you mean GSM8K?",
+    ),
     "a trace format without trace": (
         "prompt: {traceFormat: '{answer}'}\n",
         "run.yaml:7: spec.prompt.traceFormat '{answer}' has no {body}; add it where the trace belongs",

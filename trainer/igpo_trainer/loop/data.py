@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from transformers import PreTrainedTokenizerBase
 
@@ -15,6 +16,8 @@ from igpo_trainer.spec.document import Spec
 from igpo_trainer.spec.errors import InvalidDataError
 from igpo_trainer.spec.run import HOLDOUT, EvaluationSet
 from igpo_trainer.spec.sft import LengthAlignedSFTSpec
+
+OVERLONG: Final = "overlong prompt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,8 @@ def load_data(spec: Spec, tokenizer: PreTrainedTokenizerBase, model_limit: int) 
         return kept, report.dropped_overlong, report.truncated_traces
 
     train, dropped, overlong = encoded(split.train, traces=True)
-    reasons = Counter({"overlong prompt": dropped, "duplicate of a held-out prompt": split.removed_duplicates})
+    reasons = Counter(split.left_out)
+    reasons.update({OVERLONG: dropped, "duplicate of a held-out prompt": split.removed_duplicates})
     if is_sft:
         fitting = [e for e in train if len(e.trace_ids) < spec.completion_length]
         reasons["trace longer than length.target"] = len(train) - len(fitting)
@@ -68,20 +72,27 @@ def load_data(spec: Spec, tokenizer: PreTrainedTokenizerBase, model_limit: int) 
                 "raise length.target and sampling.completionLength"
             )
     heldout, reasons["overlong held-out prompt"], _ = encoded(split.holdout, traces=False)
-    others = {
-        measured: tuple(encoded(problems, traces=False, source=measured.source)[0])
-        for measured, problems in load_evaluation(
-            spec.evaluation, spec.dataset, spec.prompt, seed=spec.seed, holdout=split.holdout
-        )
-        if measured.source != HOLDOUT
-    }
+    others: dict[EvaluationSet, tuple[EncodedProblem, ...]] = {}
+    unmeasured: dict[str, dict[str, int]] = {}
+    for measured, read in load_evaluation(
+        spec.evaluation, spec.dataset, spec.prompt, seed=spec.seed, holdout=split.holdout
+    ):
+        if measured.source != HOLDOUT:
+            kept, overlong_prompts, _ = encoded(read.problems, traces=False, source=measured.source)
+            others[measured] = tuple(kept)
+            unmeasured[measured.source] = _counted({**read.left_out, OVERLONG: overlong_prompts})
     record = DataRecord(
         problems=len(train),
         heldout=len(heldout),
-        dropped={reason: count for reason, count in sorted(reasons.items()) if count},
+        dropped=_counted(reasons),
+        unmeasured={source: counts for source, counts in unmeasured.items() if counts},
         overlong_traces=overlong,
         trace_lengths=dict(Counter(len(e.trace_ids) + 1 for e in train)),
         target_length=spec.completion_length,
         time=Time(at=time.time(), seconds=time.time() - began),
     )
     return RunData(tuple(train), tuple(heldout), others, record)
+
+
+def _counted(reasons: Mapping[str, int]) -> dict[str, int]:
+    return {reason: count for reason, count in sorted(reasons.items()) if count}

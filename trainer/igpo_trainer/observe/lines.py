@@ -93,6 +93,8 @@ def _data(record: DataRecord) -> str:
     if record.rewritten:
         parts.append(f"{record.rewritten} rewritten")
     parts += [f"{count} dropped ({reason})" for reason, count in sorted(record.dropped.items())]
+    for source, reasons in sorted(record.unmeasured.items()):
+        parts += [f"{count} of {source} not measured ({reason})" for reason, count in sorted(reasons.items())]
     if record.overlong_traces:
         parts.append(f"{record.overlong_traces} traces longer than the canvas")
     return " | ".join(parts)

@@ -166,6 +166,9 @@ class DataRecord(Record):
     heldout: int = Field(default=0, description="Problems cut off for evaluation.")
     rewritten: int = Field(default=0, description="Traces written by the teacher, out of problems.")
     dropped: dict[str, int] = Field(default_factory=dict, description="Rows left out, by reason.")
+    unmeasured: dict[str, dict[str, int]] = Field(
+        default_factory=dict, description="Rows left out of evaluation sets, by source and reason."
+    )
     overlong_traces: int = Field(default=0, description="Traces beyond the canvas: only their head can be a hint.")
     trace_lengths: LengthCounts = Field(
         default_factory=dict, description="Trace lengths in tokens, end token included."

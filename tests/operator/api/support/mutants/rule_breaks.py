@@ -119,6 +119,7 @@ BREAKERS: dict[str, Breaker] = {
     ".difficulties repeats": _merge(difficulties=[{"steps": 2, "share": 0.5}, {"steps": 2, "share": 0.1}]),
     ".difficulties has only": _merge(difficulties=[{"steps": 2, "share": 0}, {"steps": 1, "share": 0.0}]),
     ".wordProblems belongs": _merge(wordProblems={}, source=lambda rng: rng.choice(["data.jsonl", "builtin:word"])),
+    ".format has columns": _merge(format=lambda rng: rng.choice(["GSM8K", "AMC"]), fields={"prompt": "problem"}),
     ".traceFormat cannot": _merge(
         traceFormat=lambda rng: rng.choice(["{body} {solution}", "{body", "{body!r}", "{}{body}", "{body}}", "{0}"])
     ),
