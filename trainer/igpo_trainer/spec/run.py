@@ -53,6 +53,14 @@ class EvaluationSet(SpecModel):
         default=0.0, description="Sampling temperature, in units of the logits; 0 is greedy."
     )
 
+    @property
+    def label(self) -> str:
+        """What measurements call it: the source, `:configuration` if one is named, `[split]` if it is not test."""
+        if self.source == HOLDOUT:
+            return HOLDOUT
+        name = f":{self.name}" if self.name else ""
+        return f"{self.source}{name}" + (f"[{self.split}]" if self.split != "test" else "")
+
 
 class EvaluationSpec(SpecModel):
     """When and on what the policy is measured."""
