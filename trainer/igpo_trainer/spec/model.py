@@ -73,7 +73,10 @@ class ModelSpec(SpecModel):
     """The policy network: exactly one of source, scratch and from."""
 
     source: str | None = Field(
-        default=None, min_length=1, max_length=512, description="Hub id or folder of a LLaDA or Llama-family model."
+        default=None,
+        min_length=1,
+        max_length=512,
+        description="Hub id or folder of a LLaDA or Llama-family model, or a .gguf file of one.",
     )
     revision: str | None = Field(
         default=None, min_length=1, max_length=128, description="Hub commit, tag or branch. Absent: main."
