@@ -17,6 +17,7 @@ from igpo_trainer.models.llada import llama_config, llama_name
 from igpo_trainer.models.lora import ADAPTER_CONFIG, add_lora, merge_adapter
 from igpo_trainer.models.scratch import build_scratch
 from igpo_trainer.models.source import model_folder
+from igpo_trainer.models.tokenizer import read_tokenizer
 from igpo_trainer.models.tokens import SpecialTokens
 from igpo_trainer.models.weights import read_json, read_weights, weight_files
 from igpo_trainer.spec.errors import InvalidRunError
@@ -127,7 +128,7 @@ def _read(
     kind = raw.get("model_type")
     if "quantization_config" in raw:
         raise InvalidRunError(f"{folder}: quantised weights are not supported; use the fp32, fp16 or bf16 model")
-    tokenizer = _read_tokenizer(folder)
+    tokenizer = read_tokenizer(folder)
     if kind == "llada":
         if adapt is not None:
             raise InvalidRunError(f"{folder} is a diffusion model already; remove model.adapt")
@@ -170,19 +171,3 @@ def _native_config(raw: dict[str, Any], folder: Path) -> LlamaConfig:
     except Exception as error:  # transformers' validators share no base class
         reason = " ".join(str(error).split())
         raise InvalidRunError(f"{folder / 'config.json'} is no valid Llama configuration: {reason}") from error
-
-
-def _read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    if not (folder / "tokenizer.json").is_file():
-        raise InvalidRunError(
-            f"{folder / 'tokenizer.json'} is missing; save the tokenizer in its fast format beside the weights"
-        )
-    try:
-        # This class by name, not the one the files ask for, which may be code in the checkpoint.
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # tokenizers raises bare Exception on a damaged file
-        raise InvalidRunError(
-            f"{folder / 'tokenizer.json'} cannot be read ({error}); copy or download it again"
-        ) from error
-    assert isinstance(tokenizer, PreTrainedTokenizerFast)
-    return tokenizer

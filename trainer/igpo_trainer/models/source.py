@@ -8,7 +8,7 @@ from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, R
 
 from igpo_trainer.spec.errors import InvalidRunError, RunError
 
-_FILES: Final = ("*.json", "*.safetensors", "*.jinja")
+_FILES: Final = ("*.json", "*.safetensors", "*.jinja", "merges.txt")
 """What is downloaded: no Python files, no pickles."""
 
 
