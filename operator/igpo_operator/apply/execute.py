@@ -1,8 +1,9 @@
 """Carrying out a plan's actions, in order. Each may already have been carried out by an operator that died."""
 
+import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from igpo_operator.apply.cache import Cache, Source
 from igpo_operator.apply.errors import (
@@ -19,6 +20,9 @@ from igpo_operator.plan.actions import Action, AnnotatePod, Apply, Create, Delet
 
 logger = logging.getLogger(__name__)
 
+_MOST_TOGETHER: Final = 16
+"""Pods of one gang that are created at the same time."""
+
 
 class Executor:
     """Carries out actions through the client and puts what came of them into the cache at once."""
@@ -34,20 +38,26 @@ class Executor:
 
         RefusedError, NotOursError or LeaseLostError ends it: the rest of the plan assumed that this would work.
         """
-        for action in actions:
+        for together in _batches(actions):
             if not self._may_work(namespace):
-                raise LeaseLostError(f"the Lease that covers {namespace} ran out before {type(action).__name__}")
-            match action:
-                case Apply(manifest):
-                    await self._apply(manifest, owner_uid)
-                case Create(manifest):
-                    await self._create(manifest, owner_uid)
-                case DeletePod(name, uid, grace_seconds):
-                    await self._delete_pod(namespace, name, uid, grace_seconds)
-                case AnnotatePod(name, uid, annotations):
-                    await self._annotate_pod(namespace, name, uid, annotations)
-                case DeleteChild(api_kind, name):
-                    await self._delete_child(namespace, api_kind, name, owner_uid)
+                raise LeaseLostError(f"the Lease that covers {namespace} ran out before {type(together[0]).__name__}")
+            steps = (self._carry_out(namespace, owner_uid, action) for action in together)
+            for outcome in await asyncio.gather(*steps, return_exceptions=True):
+                if outcome is not None:
+                    raise outcome
+
+    async def _carry_out(self, namespace: str, owner_uid: str | None, action: Action) -> None:
+        match action:
+            case Apply(manifest):
+                await self._apply(manifest, owner_uid)
+            case Create(manifest):
+                await self._create(manifest, owner_uid)
+            case DeletePod(name, uid, grace_seconds):
+                await self._delete_pod(namespace, name, uid, grace_seconds)
+            case AnnotatePod(name, uid, annotations):
+                await self._annotate_pod(namespace, name, uid, annotations)
+            case DeleteChild(api_kind, name):
+                await self._delete_child(namespace, api_kind, name, owner_uid)
 
     async def _apply(self, manifest: Mapping[str, Any], owner_uid: str | None) -> None:
         resource, metadata = resource_of(manifest), manifest["metadata"]
@@ -115,6 +125,26 @@ class Executor:
             await self._kube.delete(resource, namespace, name, live["metadata"]["uid"])
         except (NotFoundError, ConflictError):
             return
+
+
+def _batches(actions: Sequence[Action]) -> Iterator[Sequence[Action]]:
+    """Actions that are carried out together: one after the other, but pods of a gang by 1, 2, 4, … at a time.
+
+    So a large gang does not wait for a thousand answers in a row, and one that is refused costs few requests.
+    """
+    start, most = 0, 1
+    while start < len(actions):
+        stop = start
+        while stop - start < most and stop < len(actions) and _creates_pod(actions[stop]):
+            stop += 1
+        most = min(2 * most, _MOST_TOGETHER) if stop > start else 1
+        stop = max(stop, start + 1)
+        yield actions[start:stop]
+        start = stop
+
+
+def _creates_pod(action: Action) -> bool:
+    return isinstance(action, Create) and action.manifest["kind"] == PODS.kind
 
 
 def _controller_uid(body: Body) -> str | None:

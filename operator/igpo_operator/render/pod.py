@@ -24,6 +24,13 @@ DEFAULT_ANNOTATIONS: Final = {
 }
 """No mesh between ranks, and no autoscaler that moves a pod to save a node; the manifest may say otherwise."""
 
+LAUNCH: Final = ("env", "--block-signal=TERM", "igpo-launch")
+"""The launcher, started so that the kernel keeps a SIGTERM for it until it listens.
+
+Signals that PID 1 has no handler for are dropped, unless they are blocked: a gang that is deleted while Python starts
+would otherwise hold its GPUs for the whole grace period.
+"""
+
 
 def pod(gang: Gang, rank: int, manifest_name: str) -> dict[str, Any]:
     """The pod of node rank `rank`."""
@@ -87,7 +94,7 @@ def _trainer(gang: Gang, rank: int) -> dict[str, Any]:
     return {
         "name": TRAINER_CONTAINER,
         "image": gang.resolved.image,
-        "command": ["igpo-launch", f"--linger-seconds={gang.linger_seconds:g}"],
+        "command": [*LAUNCH, f"--linger-seconds={gang.linger_seconds:g}"],
         "env": environment(gang, rank),
         "volumeMounts": volume_mounts(gang),
         "terminationMessagePolicy": "FallbackToLogsOnError",

@@ -36,6 +36,17 @@ def ranks(run: Run) -> list[Rank]:
     return sorted(found, key=lambda rank: rank.rank)
 
 
+def launcher(run: Run, node_rank: int) -> int:
+    """Process id of the launcher of one pod: the first of its container."""
+    uid = run.body()["metadata"]["uid"]
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and _is_launcher(folder):
+            environment = _environment(folder)
+            if (environment.get(RUN_ID_VARIABLE), environment.get("PET_NODE_RANK")) == (uid, str(node_rank)):
+                return int(folder.name)
+    raise LookupError(f"no launcher of pod {node_rank} of {run.name}")
+
+
 def rank_process(run: Run, rank: int, attempt: int | None = None) -> Rank:
     """The process of one rank, of any attempt or of this one; waits until it is there."""
 
@@ -44,6 +55,13 @@ def rank_process(run: Run, rank: int, attempt: int | None = None) -> Rank:
         return fitting[0] if fitting else None
 
     return until(look, f"a process of rank {rank} of {run.name}", within=60)
+
+
+def _is_launcher(folder: Path) -> bool:
+    try:
+        return b"igpo-launch" in (folder / "cmdline").read_bytes()
+    except OSError:  # ended meanwhile
+        return False
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -141,3 +141,43 @@ def test_a_live_object_holds_what_is_wanted_when_it_has_it_and_more() -> None:
     assert not holds({"b": [1, 2]}, {"b": [1]})
     assert not holds({}, {"a": {"b": 1}})
     assert holds({"a": None}, {"a": None})
+
+
+class Slow:
+    """A server whose answers to a batch arrive only when all of the batch have been asked for."""
+
+    def __init__(self, refused: int | None = None) -> None:
+        self.refused = refused
+        self.batches: list[int] = []
+        self._open = 0
+
+    async def create(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        if self._open == 0:
+            self.batches.append(0)
+        self._open += 1
+        self.batches[-1] += 1
+        number = sum(self.batches)
+        await asyncio.sleep(0)
+        self._open -= 1
+        if number == self.refused:
+            raise RefusedError("create", 403, "exceeded quota")
+        return manifest
+
+
+def _gang(size: int) -> list[Action]:
+    return [Create(pod_body(f"tiny-lasft-a1-{rank}", uid=f"pod-{rank}", rank=rank)) for rank in range(size)]
+
+
+def test_the_pods_of_a_gang_are_created_by_ever_larger_batches_after_what_they_need() -> None:
+    kube = Slow()
+    cache = _run(kube, Create(_child("PersistentVolumeClaim")), *_gang(40))
+    assert kube.batches == [1, 1, 2, 4, 8, 16, 9]
+    assert len(cache.pods_of(KEY)) == 40
+
+
+def test_a_gang_that_is_refused_costs_one_batch_and_what_was_created_is_known() -> None:
+    kube, cache = Slow(refused=5), Cache(SystemClock())
+    with pytest.raises(RefusedError):
+        _run(kube, *_gang(40), cache=cache)
+    assert kube.batches == [1, 2, 4]
+    assert len(cache.pods_of(KEY)) == 6

@@ -35,7 +35,7 @@ def test_ranks_differ_in_name_place_and_port_only(golden):
 
 def test_the_launcher_is_told_how_long_to_linger(golden):
     (trainer,) = containers(golden.rendered("minimal", linger_seconds=7.5).pods)
-    assert trainer["command"] == ["igpo-launch", "--linger-seconds=7.5"]
+    assert trainer["command"] == ["env", "--block-signal=TERM", "igpo-launch", "--linger-seconds=7.5"]
 
 
 def test_the_grace_period_is_the_kubelets_and_the_launchers(golden, name):

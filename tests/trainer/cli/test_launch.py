@@ -19,10 +19,11 @@ from igpo_trainer.spec.contract import TERMINATION_MESSAGE_BYTES
 class Launcher:
     """One launcher process and what it left."""
 
-    def __init__(self, folder, scenario, *, processes="2", grace=30, environment=None):
+    def __init__(self, folder, scenario, *, processes="2", grace=30, environment=None, blocked=()):
         self.log = folder / "termination-log"
         self.log.write_bytes(b"")
         arguments = [str(processes), str(grace), str(self.log), scenario]
+        signal.pthread_sigmask(signal.SIG_BLOCK, blocked)  # children inherit it
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("launcher.py")), *arguments],
             stdout=subprocess.PIPE,
@@ -30,6 +31,7 @@ class Launcher:
             text=True,
             env={**os.environ, **(environment or {})},
         )
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
         self.output = ""
 
     def until(self, said, ranks=2):
@@ -72,6 +74,13 @@ def test_a_run_whose_ranks_all_finish_ends_with_0(launched):
     assert launcher.message["reason"] == "done"
     assert (launcher.message["step"], launcher.message["checkpoint"]) == (7, "step-00000006")
     assert sorted(launcher.message["last_lines"]) == ["rank 0 has trained", "rank 1 has trained"]
+
+
+def test_a_sigterm_that_comes_while_python_starts_is_not_lost(launched):
+    launcher = launched("done", blocked=[signal.SIGTERM])  # as a pod starts it
+    launcher.process.send_signal(signal.SIGTERM)
+    assert launcher.end() == 128 + signal.SIGTERM
+    assert launcher.message["reason"] == "SIGTERM came before any rank could save; the next attempt resumes"
 
 
 def test_a_crash_ends_with_1_and_its_traceback_is_in_the_termination_message(launched):

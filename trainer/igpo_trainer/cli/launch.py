@@ -158,6 +158,7 @@ class _Forwarder:
     def __enter__(self) -> Self:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._before[number] = signal.signal(number, self._on_signal)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._before)  # a pod keeps them back until here
         return self
 
     def __exit__(self, *_: object) -> None:
