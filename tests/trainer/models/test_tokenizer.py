@@ -107,6 +107,13 @@ def test_lladas_prompt_opens_the_assistants_turn_once(llada):
     assert tokenizer.mask_token is None
 
 
+def test_a_template_in_a_file_of_its_own_is_read_too(llada):
+    config = json.loads((llada / "tokenizer_config.json").read_text())
+    (llada / "chat_template.jinja").write_text(config.pop("chat_template"))
+    write(llada, "tokenizer_config.json", config)
+    assert read_tokenizer(llada).chat_template == LLADA_TEMPLATE
+
+
 def test_dreams_prompt_has_its_own_system_message_unless_another_is_given(dream):
     tokenizer = read_tokenizer(dream)
     assert prompt_text(PROBLEM, tokenizer, PROMPT) == (

@@ -89,6 +89,15 @@ def test_settings_that_differ_are_told(measured):
     assert "holdout: denoising_steps was 32 and 64" in comparison_table([found])
 
 
+def test_completions_without_a_verdict_are_told(measured):
+    (found,) = compare_evaluations(measured({"p": 2}), measured({"p": 2}, unjudged=1))
+    assert "holdout: 0 and 1 completions have no verdict and count as not right" in comparison_table([found])
+    (evaluation,) = measured({"p": 2}, unjudged=1).values()
+    assert evaluation_table([evaluation.record]).splitlines()[-1] == (
+        "holdout: 1 of 2 completions have no verdict and count as not right"
+    )
+
+
 def test_only_what_both_were_measured_on_is_compared(measured):
     one = measured({"p": 2}) | measured({"p": 1}, dataset="amc", temperature=0.1)
     (found,) = compare_evaluations(one, measured({"p": 0}, dataset="amc", temperature=0.1))

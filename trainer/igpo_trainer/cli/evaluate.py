@@ -25,7 +25,8 @@ def evaluate(
     file: Annotated[Path, typer.Option("--file", "-f", help="Manifest of the run whose sets are measured.")],
     run: Annotated[str | None, typer.Option(help="KIND/NAME of the document; default: the last one.")] = None,
     model: Annotated[
-        Path | None, typer.Option(help="Model folder; default: best/ or final/ of the run in the runs folder.")
+        Path | None,
+        typer.Option(help="Model folder or hub id; default: best/ or final/ of the run in the runs folder."),
     ] = None,
     step: Annotated[
         int | None,

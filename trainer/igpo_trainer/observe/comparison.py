@@ -37,6 +37,8 @@ class Comparison:
     """Of pass@k; None when k is 1."""
     by_difficulty: dict[str, Difference]
     """Of the accuracy; empty when there is one difficulty only."""
+    unjudged: tuple[int, int]
+    """Completions without a verdict, which count as not right, of each side."""
     differing: dict[str, tuple[str, str]]
     """Settings of the measurement that are not equal, by name."""
 
@@ -88,6 +90,7 @@ def _compare(one: Evaluation, other: Evaluation) -> Comparison:
         accuracy=_difference(*scores),
         passed=_difference(pass_at_k(right[0], k, k), pass_at_k(right[1], k, k)) if k > 1 else None,
         by_difficulty=_by_kind(kinds, *scores),
+        unjudged=(one.record.unjudged, other.record.unjudged),
         differing=_differing(one.record, other.record),
     )
 

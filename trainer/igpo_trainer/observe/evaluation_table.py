@@ -13,7 +13,7 @@ _WIDTH = 132
 
 
 def evaluation_table(records: Sequence[EvaluationRecord]) -> str:
-    """Draw a row a data set, and below it one a difficulty where there are several."""
+    """Draw a row a data set, below it one a difficulty where there are several, and what makes a number doubtful."""
     drawn = Table(
         "data set", "problems", "samples", "T", "accuracy", "95 % interval", "pass@k", "all wrong", "answers", box=None
     )
@@ -33,7 +33,12 @@ def evaluation_table(records: Sequence[EvaluationRecord]) -> str:
         if len(r.accuracy_by_difficulty) > 1:
             for cells in _difficulties(r):
                 drawn.add_row(*cells)
-    return _text(drawn)
+    unjudged = [
+        f"{r.dataset}: {r.unjudged} of {r.problems * r.samples} completions have no verdict and count as not right"
+        for r in records
+        if r.unjudged
+    ]
+    return "\n".join([_text(drawn), *unjudged])
 
 
 def _difficulties(record: EvaluationRecord) -> Iterator[tuple[str, ...]]:
@@ -77,6 +82,9 @@ def _notes(comparison: Comparison) -> Iterator[str]:
     """What makes a comparison less than clean."""
     for name, (one, other) in comparison.differing.items():
         yield f"{comparison.dataset}: {name} was {one} and {other}, so the difference is not the models' alone"
+    if any(comparison.unjudged):
+        one, other = map(str, comparison.unjudged)
+        yield f"{comparison.dataset}: {one} and {other} completions have no verdict and count as not right"
     if comparison.only_one or comparison.only_other:
         yield (
             f"{comparison.dataset}: {comparison.only_one} problems of the first and {comparison.only_other} of the "
