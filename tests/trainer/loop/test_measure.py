@@ -1,6 +1,7 @@
 """`igpo eval`: the loop's own numbers for the same checkpoint, outside of training."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -99,6 +100,11 @@ def test_a_checkpoint_of_another_manifest_is_refused(desk):
 def test_a_model_and_a_step_are_two_things(desk):
     with pytest.raises(InvalidRunError, match="--model and --step 1 name two things"):
         measure(subject(desk, desk.sft(), model=desk.root, step=1))
+
+
+def test_a_causal_model_in_a_file_is_measured_as_the_start_of_a_run_only(desk):
+    with pytest.raises(InvalidRunError, match=r"--model tiny\.gguf holds a causal model; .* measure it by --step 0"):
+        measure(subject(desk, desk.sft(), model=Path("tiny.gguf")))
 
 
 def test_an_evaluation_told_to_stop_says_that_nothing_was_changed(desk):

@@ -193,11 +193,6 @@ def test_a_frozen_base_has_the_compute_precision(file):
     assert loaded.lm.get_base_model().model.norm.weight.dtype == torch.bfloat16
 
 
-def test_without_adapt_the_remedy_is_named(file):
-    with pytest.raises(InvalidRunError, match=r"tiny\.gguf holds a causal model; set model\.adapt: MaskedDiffusion"):
-        load_model(spec(file, adapt=None), seed=0)
-
-
 def test_a_folder_of_such_files_is_told_to_name_one(file, tmp_path):
     with pytest.raises(InvalidRunError, match=r"holds no config\.json but GGUF; name the file itself, .*tiny\.gguf"):
         load_model(spec(tmp_path), seed=0)

@@ -21,6 +21,7 @@ from igpo_trainer.loop.ranks import Ranks
 from igpo_trainer.loop.rollouts import RolloutWorker
 from igpo_trainer.loop.setup import RunPlace, finished_model, judge_of, source_folder
 from igpo_trainer.loop.store import CheckpointInfo, CheckpointStore
+from igpo_trainer.models.gguf import is_gguf
 from igpo_trainer.models.load import LoadedModel, load_model
 from igpo_trainer.observe.evaluations import Evaluation
 from igpo_trainer.observe.records import EvaluationRecord
@@ -114,6 +115,11 @@ def _write(found: Evaluation, folder: Path) -> None:
 def _load(subject: Subject) -> tuple[LoadedModel, RunData]:
     spec = subject.document.spec
     if subject.step is None:
+        if subject.model is not None and is_gguf(str(subject.model)):
+            raise InvalidRunError(
+                f"--model {subject.model} holds a causal model; name it in spec.model.source, set adapt, and measure "
+                "it by --step 0"
+            )
         source = str(subject.model or _result_folder(subject.run_dir))
         model = ModelSpec(source=source, precision=spec.model.precision, attention=spec.model.attention)
         loaded = load_model(model, seed=spec.seed)

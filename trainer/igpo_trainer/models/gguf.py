@@ -13,8 +13,8 @@ from torch import Tensor
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from igpo_trainer.spec.errors import InvalidRunError
+from igpo_trainer.spec.model import GGUF_SUFFIX
 
-SUFFIX: Final = ".gguf"
 _UNSCALED: Final = (None, "none")
 _MODULES: Final = (
     *(f"self_attn.{name}_proj" for name in "qkvo"),
@@ -27,7 +27,7 @@ _MODULES: Final = (
 def is_gguf(source: str) -> bool:
     """Whether a model source names a GGUF file; the file need not exist."""
     path = Path(source).expanduser()
-    return path.suffix == SUFFIX and not path.is_dir()
+    return path.suffix == GGUF_SUFFIX and not path.is_dir()
 
 
 def open_gguf(path: Path) -> tuple[LlamaConfig, PreTrainedTokenizerFast, Iterator[tuple[str, Tensor, Path]]]:

@@ -106,7 +106,7 @@ def _origin(
     if from_folder is None and spec.source is None:
         raise ValueError("model.from needs the folder of the run it names")
     if from_folder is None and is_gguf(str(spec.source)):
-        return *_read_gguf(Path(str(spec.source)).expanduser(), stored, spec.adapt), "Llama"
+        return *_read_gguf(Path(str(spec.source)).expanduser(), stored), "Llama"
     folder = from_folder if from_folder is not None else model_folder(str(spec.source), spec.revision)
     if (folder / ADAPTER_CONFIG).is_file() and not (folder / "config.json").is_file():
         base = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
@@ -153,11 +153,7 @@ def _read(
     return lm, tokenizer, "Llama"
 
 
-def _read_gguf(
-    file: Path, stored: torch.dtype, adapt: Literal["MaskedDiffusion"] | None
-) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
-    if adapt is None:
-        raise InvalidRunError(f"{file} holds a causal model; set model.adapt: MaskedDiffusion")
+def _read_gguf(file: Path, stored: torch.dtype) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     config, tokenizer, tensors = open_gguf(file)
     lm = assemble(config, tensors, lambda name: name, stored, file)
     adapt_to_masked_diffusion(lm, tokenizer)
