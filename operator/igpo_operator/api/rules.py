@@ -153,6 +153,11 @@ _TRAINER: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
             "has(self.source) || !(has(self.revision) || has(self.adapt))",
             "revision and adapt belong to source; remove them or set model.source",
         ),
+        Rule(
+            f"!has(self.source) || !self.source.endsWith('{model.GGUF_SUFFIX}') || has(self.adapt)",
+            "holds a causal model; set adapt to MaskedDiffusion",
+            ".source",
+        ),
     ),
     sampling.SamplingSpec: (
         Rule(

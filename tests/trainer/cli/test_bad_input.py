@@ -100,6 +100,50 @@ def test_a_vocabulary_that_does_not_belong_to_the_weights(from_folder, refused):
     assert line.startswith(str(model / "model.safetensors"))
 
 
+def without_mask(model):
+    """Takes the mask from a model folder's config and tokenizer."""
+    for name, key in (("config.json", "mask_token_id"), ("tokenizer_config.json", "mask_token")):
+        content = json.loads((model / name).read_text())
+        assert content.pop(key) is not None
+        (model / name).write_text(json.dumps(content))
+
+
+def test_a_tokenizer_without_a_mask_token(from_folder, refused):
+    model, document = from_folder
+    without_mask(model)
+    assert refused(document, code=64) == (
+        f"{model}: neither the tokenizer nor config.json names a mask token; name its mask by mask_token_id in "
+        "config.json or mask_token in tokenizer_config.json"
+    )
+
+
+def test_a_mask_that_config_and_tokenizer_do_not_agree_on(from_folder, refused):
+    model, document = from_folder
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"mask_token_id": 9}))
+    assert refused(document, code=64) == (
+        f"{model}: mask_token_id is 9 in config.json but {config['mask_token_id']} in the tokenizer; make them agree"
+    )
+
+
+def test_a_causal_model_that_is_not_adapted(from_folder, refused):
+    model, document = from_folder
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"is_causal": True}))
+    assert refused(document, code=64).endswith(
+        "is a causal model (is_causal is not false in config.json); set model.adapt: MaskedDiffusion"
+    )
+
+
+def test_a_gguf_file_that_is_none(tools, trained, refused, tmp_path):
+    (tmp_path / "m.gguf").write_bytes(b"not one")
+    document = tools.igpo(trained.source)
+    document["spec"]["model"] = {"source": str(tmp_path / "m.gguf"), "adapt": "MaskedDiffusion"}
+    line = refused(document, code=64)
+    assert line.startswith(f"{tmp_path}/m.gguf is no readable GGUF file (")
+    assert line.endswith("copy or download it again")
+
+
 def test_a_source_folder_that_is_not_there(tools, trained, refused, tmp_path):
     document = tools.igpo(trained.source)
     document["spec"]["model"] = {"source": str(tmp_path / "nowhere")}

@@ -35,6 +35,7 @@ def test_a_manifest_trains_in_dependency_order_whatever_the_order_in_the_file(to
         names = {path.name for path in run_dir.iterdir()}
         assert names == {
             "checkpoints",
+            "evaluations",
             "final",
             "metrics.jsonl",
             "report.html",

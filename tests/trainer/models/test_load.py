@@ -290,8 +290,8 @@ def test_adapting_may_enlarge_a_full_vocabulary(tiny, tmp_path):
     weights = {name: weight for name, weight in lm.state_dict().items() if name != "lm_head.weight"}
     folder = tiny.write_folder(tmp_path / "m", lm.config.to_dict(), [weights])
     adapted = load_model(spec(folder, adapt="MaskedDiffusion"), seed=0).lm
-    assert adapted.config.vocab_size == 39
-    assert adapted.lm_head.weight.shape == (39, 32)
+    assert adapted.config.vocab_size == 64
+    assert adapted.lm_head.weight.shape == (64, 32)
     assert torch.equal(adapted.lm_head.weight, adapted.model.embed_tokens.weight)
 
 

@@ -11,6 +11,7 @@ from igpo_trainer.observe.records import (
     DataRecord,
     EndRecord,
     EvaluationRecord,
+    EvaluationTime,
     GroupCounts,
     HintTokens,
     Phase,
@@ -132,7 +133,7 @@ def evaluation(step, steps=40, **changes):
         "denoising_steps": 32,
         "block_length": 16,
         "completion_length": CANVAS,
-        "time": Time(at=BEGAN_AT + 4 * step, seconds=6.0),
+        "time": EvaluationTime(at=BEGAN_AT + 4 * step, seconds=6.0),
     }
     return EvaluationRecord(**(values | changes))
 

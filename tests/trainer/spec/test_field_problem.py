@@ -220,6 +220,10 @@ BAD_BASES = {
         "model: {scratch: {maxPositions: 900}, revision: main}\ndataset: {source: data}\n",
         "run.yaml:5: spec.model.revision and adapt belong to source; remove them or set model.source",
     ),
+    "a causal model that is not adapted": (
+        "model: {source: models/tiny.gguf}\ndataset: {source: data}\n",
+        "run.yaml:5: spec.model.source models/tiny.gguf holds a causal model; set adapt to MaskedDiffusion",
+    ),
     "options of another source": (
         "model: {source: x}\ndataset: {source: data, wordProblems: {}}\n",
         "run.yaml:6: spec.dataset.wordProblems belongs to source builtin:word-problems; source is 'data'",

@@ -80,12 +80,12 @@ def load_data(spec: Spec, tokenizer: PreTrainedTokenizerBase, model_limit: int) 
         if measured.source != HOLDOUT:
             kept, overlong_prompts, _ = encoded(read.problems, traces=False, source=measured.source)
             others[measured] = tuple(kept)
-            unmeasured[measured.source] = _counted({**read.left_out, OVERLONG: overlong_prompts})
+            unmeasured[measured.label] = _counted({**read.left_out, OVERLONG: overlong_prompts})
     record = DataRecord(
         problems=len(train),
         heldout=len(heldout),
         dropped=_counted(reasons),
-        unmeasured={source: counts for source, counts in unmeasured.items() if counts},
+        unmeasured={label: counts for label, counts in unmeasured.items() if counts},
         overlong_traces=overlong,
         trace_lengths=dict(Counter(len(e.trace_ids) + 1 for e in train)),
         target_length=spec.completion_length,

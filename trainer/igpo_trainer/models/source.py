@@ -8,7 +8,7 @@ from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, R
 
 from igpo_trainer.spec.errors import InvalidRunError, RunError
 
-_FILES: Final = ("*.json", "*.safetensors", "*.jinja")
+_FILES: Final = ("*.json", "*.safetensors", "*.jinja", "merges.txt")
 """What is downloaded: no Python files, no pickles."""
 
 
@@ -24,7 +24,9 @@ def model_folder(source: str, revision: str | None = None) -> Path:
     if path.is_dir():
         return path
     if path.exists():
-        raise InvalidRunError(f"model.source {source!r} is a file; name the folder that holds config.json")
+        raise InvalidRunError(
+            f"model.source {source!r} is a file; name the folder that holds config.json, or a .gguf file"
+        )
     if source.startswith(("/", ".", "~")):
         raise InvalidRunError(f"model.source {source!r}: no such folder; correct the path or give a hub id")
     try:

@@ -84,6 +84,8 @@ def _evaluation(record: EvaluationRecord) -> str:
     if record.all_wrong is not None:
         parts.append(f"all wrong {percent(record.all_wrong, 1)}")
     parts.append(f"{record.problems} problems x {record.samples} at T {record.temperature:g}")
+    if record.unjudged:
+        parts.append(f"{record.unjudged} without a verdict")
     parts.append(duration(record.time.seconds))
     return " | ".join(parts)
 

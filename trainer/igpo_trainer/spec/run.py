@@ -64,6 +64,14 @@ class EvaluationSet(SpecModel):
             raise ValueError(f"format {self.format} {OWN_COLUMNS}")
         return self
 
+    @property
+    def label(self) -> str:
+        """What measurements call it: the source, `:configuration` if one is named, `[split]` if it is not test."""
+        if self.source == HOLDOUT:
+            return HOLDOUT
+        name = f":{self.name}" if self.name else ""
+        return f"{self.source}{name}" + (f"[{self.split}]" if self.split != "test" else "")
+
 
 class EvaluationSpec(SpecModel):
     """When and on what the policy is measured."""
