@@ -28,10 +28,9 @@ def model_folder(source: str, revision: str | None = None, *, weights: bool = Tr
         raise InvalidRunError(f"model.source {source!r} is a file; name the folder that holds config.json")
     if source.startswith(("/", ".", "~")):
         raise InvalidRunError(f"model.source {source!r}: no such folder; correct the path or give a hub id")
+    patterns = [*_TEXTS, *(_WEIGHTS if weights else ())]
     try:
-        return Path(
-            snapshot_download(source, revision=revision, allow_patterns=[*_TEXTS, *(_WEIGHTS if weights else ())])
-        )
+        return Path(snapshot_download(source, revision=revision, allow_patterns=patterns))
     except (HFValidationError, RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise InvalidRunError(
             f"model.source {source!r} at revision {revision or 'main'!r}: no folder, nor a hub repository that can be "

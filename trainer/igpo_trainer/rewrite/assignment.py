@@ -60,7 +60,7 @@ class Assignment:
 
     @property
     def fingerprint(self) -> str:
-        """All of it and the form of the message, as text: equal for two assignments when their answers may be shared."""
+        """All of it and the form of the message, as text: where it is equal, answers may be shared."""
         return json.dumps(
             [_VERSION, self.base_url, self.model, self.max_tokens, self.temperature, self.instruction],
         )

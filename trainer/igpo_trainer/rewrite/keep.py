@@ -55,7 +55,7 @@ class Inspector:
     """Looks at rewrites. Not for use by two threads at once, as its judge is not."""
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", judge: Judge, target_length: int) -> None:
-        """`target_length` is the canvas in our tokens: trace and end token must fit, prompt and template do not count."""
+        """`target_length`: trace and end token in our tokens must fit it; prompt and template do not count."""
         self._tokenizer = tokenizer
         self._judge = judge
         self._target = target_length
