@@ -51,9 +51,9 @@ class AnswerFile:
         """Read by the teacher for all lines, unreadable answers included; completion_tokens: written by it."""
         self.completion_tokens = 0
         self._by_key: dict[str, Answer] = {}
-        self._file = LineFile(self.path, _LINES)
         for _, answer in read_lines(self.path, _LINES):
             self._take(answer)
+        self._file = LineFile(self.path, _LINES)
         self._synced = time.monotonic()
 
     @property

@@ -70,6 +70,7 @@ class Crew:
         self._halted = asyncio.Event()
         self._silent_in_a_row = 0
         self._total = 0
+        self._out_of_budget = False
 
     def halt(self, error: RunError) -> None:
         """Send nothing more; the first reason counts."""
@@ -98,6 +99,8 @@ class Crew:
             for task in (*workers, halted):
                 task.cancel()
             await asyncio.gather(*workers, halted, return_exceptions=True)
+        if self._out_of_budget:
+            raise self._budget_spent()  # counted now that what was in flight has arrived
         if self.error is not None:
             raise self.error
 
@@ -109,7 +112,9 @@ class Crew:
             except HaltedError:
                 return
             except BudgetSpentError:
-                self.halt(self._budget_spent(len(waiting) + 1))
+                self._out_of_budget = self._out_of_budget or self.error is None
+                self.halt(self._budget_spent())
+                return
             except RefusedError as error:
                 self.tally.refused[request.key] = str(error)
                 self._judge_refusals()
@@ -168,7 +173,8 @@ class Crew:
             return
         raise HaltedError
 
-    def _budget_spent(self, left: int) -> RunError:
+    def _budget_spent(self) -> RunError:
+        left = self._total - self.tally.answered - len(self.tally.refused)
         return InvalidRunError(
             f"rewrite.tokenBudget {self._budget.limit} is spent: {self._budget.spent} tokens for "
             f"{len(self._answers)} answers, {left} traces are left and the next may cost more than remains; the "

@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_exponential, wait_random
 
 FIRST_WAIT_SECONDS: Final = 0.5
 LONGEST_WAIT_SECONDS: Final = 30.0
@@ -54,7 +54,8 @@ class Patience:
         """`attempts`: requests for one row. `pause` waits that many seconds, and may raise to end it all."""
         self._attempts = attempts
         self._pause = pause
-        self._backoff = wait_exponential_jitter(FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, jitter=FIRST_WAIT_SECONDS)
+        doubling = wait_exponential(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS)
+        self._backoff = doubling + wait_random(0, FIRST_WAIT_SECONDS)
 
     def retrying(self) -> AsyncRetrying:
         """Repeats a block while it raises TransientError; the last one is raised when patience ends."""

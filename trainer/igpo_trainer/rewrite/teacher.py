@@ -96,7 +96,8 @@ class Teacher:
         )
 
     def _meaning(self, error: openai.APIStatusError) -> Exception:
-        status, detail = error.status_code, self._clean(error)
+        status = error.status_code
+        detail = self._clean(error).removeprefix(f"Error code: {status} - ")
         where = f"the teacher at {self._assignment.base_url}"
         if status in _REFUSING_KEY:
             key = f"the key in {TEACHER_API_KEY_VARIABLE}" if self._key else "a request without a key"
