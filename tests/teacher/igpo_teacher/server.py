@@ -8,7 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from igpo_teacher.faults import Faults
 
-_ASKED = re.compile(r"\nProblem:\n(?P<problem>.*)\n\nSolution:\n(?P<solution>.*)\n\nFinal answer: (?P<answer>.*)$", re.S)
+_ASKED = re.compile(
+    r"\nProblem:\n(?P<problem>.*)\n\nSolution:\n(?P<solution>.*)\n\nFinal answer: (?P<answer>.*)$", re.S
+)
 _SPOKEN = re.compile(r"(\d+) so s?he now has \1\b")
 
 

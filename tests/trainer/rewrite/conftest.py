@@ -4,8 +4,8 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
-from igpo_teacher.server import TeacherServer
 
+from igpo_teacher.server import TeacherServer
 from igpo_trainer.data.readers import load_split
 from igpo_trainer.models.scratch import word_tokenizer
 from igpo_trainer.rewards.judge import Judge

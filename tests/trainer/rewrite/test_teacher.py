@@ -3,8 +3,8 @@ import json
 import logging
 
 import pytest
-from igpo_teacher.faults import Faults
 
+from igpo_teacher.faults import Faults
 from igpo_trainer.rewrite.assignment import Assignment
 from igpo_trainer.rewrite.patience import TransientError
 from igpo_trainer.rewrite.teacher import RefusedError, Teacher, check_address

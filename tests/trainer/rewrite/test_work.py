@@ -2,8 +2,8 @@ import signal
 from types import SimpleNamespace
 
 import pytest
-from igpo_teacher.faults import Faults
 
+from igpo_teacher.faults import Faults
 from igpo_trainer.loop.stop import StopSignal
 from igpo_trainer.rewrite.keep import Reason
 from igpo_trainer.rewrite.outcome import outcome_of

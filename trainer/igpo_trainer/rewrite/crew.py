@@ -56,7 +56,6 @@ class Crew:
     ) -> None:
         """`before_write` is called before every line of the file and raises when another attempt owns the folder."""
         self.tally = Tally()
-        self.error: RunError | None = None
         self._teacher = teacher
         self._assignment = assignment
         self._answers = answers
@@ -70,12 +69,17 @@ class Crew:
         self._halted = asyncio.Event()
         self._silent_in_a_row = 0
         self._total = 0
-        self._out_of_budget = False
+        self._why: RunError | Callable[[], RunError] | None = None
 
-    def halt(self, error: RunError) -> None:
-        """Send nothing more; the first reason counts."""
-        self.error = self.error or error
+    def halt(self, why: RunError | Callable[[], RunError]) -> None:
+        """Send nothing more; the first reason counts. A function is asked when what was in flight has arrived."""
+        self._why = self._why or why
         self._halted.set()
+
+    def require_not_halted(self) -> None:
+        """Raise the reason of `halt`, if there was one."""
+        if self._why is not None:
+            raise self._why if isinstance(self._why, RunError) else self._why()
 
     async def ask(self, requests: Sequence[Request]) -> None:
         """Ask for an answer to each request, in order. Raises the error that halted the work, and OSError.
@@ -99,10 +103,7 @@ class Crew:
             for task in (*workers, halted):
                 task.cancel()
             await asyncio.gather(*workers, halted, return_exceptions=True)
-        if self._out_of_budget:
-            raise self._budget_spent()  # counted now that what was in flight has arrived
-        if self.error is not None:
-            raise self.error
+        self.require_not_halted()
 
     async def _work(self, waiting: deque[Request]) -> None:
         while waiting and not self._halted.is_set():
@@ -112,9 +113,7 @@ class Crew:
             except HaltedError:
                 return
             except BudgetSpentError:
-                self._out_of_budget = self._out_of_budget or self.error is None
-                self.halt(self._budget_spent())
-                return
+                self.halt(self._budget_spent)
             except RefusedError as error:
                 self.tally.refused[request.key] = str(error)
                 self._judge_refusals()

@@ -121,8 +121,7 @@ class Work:
                     task.cancel()
                 await asyncio.gather(ticking, inspecting, return_exceptions=True)
                 self.hooks.on_tick(self.status())
-        if crew.error is not None:
-            raise crew.error
+        crew.require_not_halted()
 
     def _listen(self, crew: Crew) -> None:
         """Halt the crew when a signal asks for it."""
@@ -130,11 +129,7 @@ class Work:
 
         def halt() -> None:
             if stop.requested:
-                crew.halt(
-                    InterruptedRunError(
-                        f"told to stop with {len(self.answers)} traces rewritten; they are kept, start again to go on"
-                    )
-                )
+                crew.halt(self._told_to_stop)
                 if stop.wakeup is not None:
                     loop.remove_reader(stop.wakeup)
 
@@ -167,6 +162,11 @@ class Work:
                 self._kept += inspection.reason is None
             if self._kept == 0 and len(self.inspections) >= _ENOUGH_TO_JUDGE:
                 crew.halt(self._nothing_kept())
+
+    def _told_to_stop(self) -> RunError:
+        return InterruptedRunError(
+            f"told to stop with {len(self.answers)} traces rewritten; they are kept, start again to go on"
+        )
 
     def _nothing_kept(self) -> RunError:
         example = next(iter(self.inspections.values()))
