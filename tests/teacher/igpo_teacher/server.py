@@ -15,12 +15,12 @@ _SPOKEN = re.compile(r"(\d+) so s?he now has \1\b")
 
 
 def shortened(solution: str) -> str:
-    """A verbose trace of the built-in task as its concise one: `4 * 2 = 8 so he now has 8 - 5 = 3 …` without the talk."""
+    """A verbose trace of the built-in task as its concise one: `4 * 2 = 8 so he now has 8 - 5 = 3` without talk."""
     return _SPOKEN.sub(r"\1", solution)
 
 
 class TeacherServer(ThreadingHTTPServer):
-    """A context manager: serves from another thread while open, and keeps count. Attributes may be changed at any time."""
+    """A context manager: serves from another thread while open, and keeps count. Attributes may change at any time."""
 
     daemon_threads = True
     request_queue_size = 256

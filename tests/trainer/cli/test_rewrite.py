@@ -1,4 +1,4 @@
-"""`igpo rewrite` and igpo-rewrite in processes of their own, killed and started again, with a real teacher over HTTP."""
+"""`igpo rewrite` and igpo-rewrite as processes, killed and started again, with a real teacher over HTTP."""
 
 import json
 import os
@@ -130,9 +130,7 @@ def test_killed_and_started_again_it_pays_for_the_requests_in_flight_at_most(too
     assert {row["reason"] for row in dropped} == {"rewrite with a wrong answer"}
     first, *_, last = again.output.splitlines()
     assert first.startswith("rewrite ")
-    assert last.startswith(
-        f"LengthAlignedSFT/base: rewrite {len(kept)} of 200 traces kept, teacher short | mean length "
-    )
+    assert last.startswith(f"LengthAlignedSFT/base: rewrite {len(kept)} of 200 traces kept, teacher short | mean ")
     assert last.endswith(f"; {folder}")
 
 
@@ -237,8 +235,10 @@ def test_an_address_that_is_none(tools, teacher, place, capsys):
 def test_a_manifest_without_anything_to_rewrite(tools, teacher, place, capsys):
     document = alignment(tools, teacher)
     del document["spec"]["rewrite"]
-    assert "no document has no spec.rewrite" not in (line := refused(tools, capsys, place(document), 64))
-    assert line.endswith("so there is nothing to rewrite; add it to a LengthAlignedSFT")
+    line = refused(tools, capsys, place(document), 64)
+    assert line.endswith("no document has spec.rewrite: nothing to rewrite; add it to a LengthAlignedSFT")
+    line = refused(tools, capsys, [*place(document), "--run", "LengthAlignedSFT/base"], 64)
+    assert "run.yaml: LengthAlignedSFT/base does not stand there with spec.rewrite: nothing" in line
 
 
 def test_a_pod_serves_its_progress_and_leaves_it_in_the_termination_message(

@@ -87,9 +87,7 @@ def test_training_takes_the_kept_rewrites_and_its_journal_says_so(desk, teacher)
 
 
 def test_training_without_the_rewrites_says_how_to_get_them(desk, teacher):
-    with pytest.raises(
-        InvalidRunError, match=r"rewritten holds no finished rewrite of these traces; run `igpo rewrite"
-    ):
+    with pytest.raises(InvalidRunError, match=r"holds no finished rewrite of these traces; run `igpo rewrite"):
         desk.train(rewriting(desk, teacher))
     assert not (desk.root / "LengthAlignedSFT").exists()
 
@@ -109,11 +107,10 @@ def test_rewrites_of_other_traces_are_not_trained_on(desk, teacher):
 
 def test_traces_whose_prompt_is_too_long_cost_nothing_and_are_counted(desk, teacher):
     source = desk.root / "rows.jsonl"
+    drawn = [(name, n) for name in ("tom", "ben") for n in range(2, 8)]
     long = " ".join(["he rests now ."] * 12)
-    texts = [
-        f"{name} has {n} apples . {long if n == 2 else ''} how many ?" for name in ("tom", "ben") for n in range(2, 8)
-    ]
-    traces = [rf"{n} + 0 = {n} so he now has {n} \boxed{{ {n} }}" for _ in range(2) for n in range(2, 8)]
+    texts = [f"{name} has {n} apples . {long if n == 2 else ''} how many ?" for name, n in drawn]
+    traces = [rf"{n} + 0 = {n} so he now has {n} \boxed{{ {n} }}" for _, n in drawn]
     lines = [json.dumps({"question": q, "answer": t}) for q, t in zip(texts, traces, strict=True)]
     source.write_text("\n".join(lines))
     document = rewriting(desk, teacher)
@@ -143,9 +140,7 @@ def test_a_missing_key_is_said_before_anything_is_written(desk, teacher, monkeyp
     monkeypatch.delenv("IGPO_TEACHER_API_KEY", raising=False)
     document = rewriting(desk, teacher)
     document["spec"]["rewrite"]["teacher"]["apiKeySecretRef"] = {"name": "teacher", "key": "token"}
-    with pytest.raises(
-        InvalidRunError, match=r"manifest\.yaml:\d+: the teacher's key is missing: IGPO_TEACHER_API_KEY"
-    ):
+    with pytest.raises(InvalidRunError, match=r"\.yaml:\d+: the teacher's key is missing: IGPO_TEACHER_API_KEY"):
         carry_out(desk, document)
     assert not (desk.root / "LengthAlignedSFT").exists()
 

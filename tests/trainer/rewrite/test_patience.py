@@ -55,6 +55,7 @@ def tries(attempts, failures):
                 if left:
                     raise left.pop(0)
                 return "answered"
+        raise AssertionError
 
     try:
         return asyncio.run(work()), waits

@@ -73,12 +73,12 @@ def test_what_may_pass_is_told_from_what_will_not(desk, teacher, faults, message
 
 def test_a_request_that_the_teacher_refuses_is_not_the_fault_of_the_others(desk, teacher):
     teacher.faults = Faults(refused=1.0)
-    with pytest.raises(RefusedError, match="400: .*against the rules"):
+    with pytest.raises(RefusedError, match=r"400: .*against the rules"):
         ask(desk, teacher.base_url)
 
 
 def test_a_teacher_that_is_down_may_come_up(desk):
-    with pytest.raises(TransientError, match="attempts failed|refused"):
+    with pytest.raises(TransientError, match=r"attempts failed|refused"):
         ask(desk, "http://127.0.0.1:9/v1")
 
 

@@ -183,7 +183,7 @@ def test_a_signal_lets_the_answers_in_flight_arrive_and_sends_no_more(desk, teac
             teacher.release()
 
     with StopSignal() as stop, desk.work_of(tmp_path, spec, stop=stop, on_tick=on_tick, drain_seconds=60.0) as work:
-        with pytest.raises(InterruptedRunError, match="told to stop with .* traces rewritten; they are kept"):
+        with pytest.raises(InterruptedRunError, match=r"told to stop with .* traces rewritten; they are kept"):
             work.run()
         on_file = len(work.answers)
     assert on_file == teacher.asked.total() == 14
@@ -206,7 +206,8 @@ def test_waits_before_another_try_end_with_the_work(desk, teacher, tmp_path):
             stop.requested = True
             signal.raise_signal(signal.SIGTERM)
 
-    with StopSignal() as stop, desk.work_of(tmp_path, desk.spec_of(teacher.base_url), stop=stop, on_tick=on_tick) as w:
+    spec = desk.spec_of(teacher.base_url)
+    with StopSignal() as stop, desk.work_of(tmp_path, spec, stop=stop, on_tick=on_tick) as work:  # noqa: SIM117
         with pytest.raises(InterruptedRunError):
-            w.run()
+            work.run()
     assert ticks[-1].eta_seconds is None

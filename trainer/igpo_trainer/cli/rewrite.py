@@ -33,10 +33,8 @@ def rewrite(
     """
     documents = [d for d in dependency_order(load_manifest(file)) if has_rewrite(d) and run in (None, str(d))]
     if not documents:
-        raise InvalidRunError(
-            f"{file}: {run or 'no document'} has no spec.rewrite, so there is nothing to rewrite; add it to a "
-            "LengthAlignedSFT"
-        )
+        what = f"{run} does not stand there with" if run else "no document has"
+        raise InvalidRunError(f"{file}: {what} spec.rewrite: nothing to rewrite; add it to a LengthAlignedSFT")
     with hushed(quiet), StopSignal() as stop:
         try:
             for document in documents:

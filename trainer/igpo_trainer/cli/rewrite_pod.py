@@ -80,16 +80,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _rewrite(options: argparse.Namespace, stop: StopSignal, reached: "list[RewriteProgress]") -> None:
-    from igpo_trainer.loop.rewriting import RewriteProgress, rewrite
-    from igpo_trainer.loop.setup import RunPlace
-    from igpo_trainer.observe.console import Mode
-
     documents = load_manifest(options.manifest)
     if len(documents) != 1 or not has_rewrite(documents[0]):
         raise InvalidRunError(
             f"{options.manifest}: expected one LengthAlignedSFT with spec.rewrite, found "
             f"{', '.join(str(d) for d in documents)}; mount the manifest of the run"
         )
+    from igpo_trainer.loop.rewriting import RewriteProgress, rewrite
+    from igpo_trainer.loop.setup import RunPlace
+    from igpo_trainer.observe.console import Mode
+
     reached.append(RewriteProgress())
     place = RunPlace(
         root=options.runs,
