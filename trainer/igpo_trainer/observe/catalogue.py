@@ -186,7 +186,7 @@ FINE_TUNING = (
     Metric("igpo_sft_rewrite_length_tokens", _H, "tokens", "Lengths of traces before rewriting, and of the rewrites "
            "that are kept.", (Label("stage", ("original", "kept")),), (SFT,), buckets=_TOKENS),
     Metric("igpo_sft_teacher_requests_total", _C, "requests", "Requests to the teacher.",
-           (Label("kind", ("first", "repeated")),), (SFT,)),
+           (Label("attempt", ("first", "repeated")),), (SFT,)),
     Metric("igpo_sft_teacher_tokens", _G, "tokens", "The teacher's tokens spent over all attempts, read and written.",
            (), (SFT,), _REWRITES),
     Metric("igpo_sft_teacher_token_budget", _G, "tokens", "rewrite.tokenBudget.", (), (SFT,),

@@ -205,8 +205,8 @@ class Exporter:
             self._status = self._status.model_copy(update={"rewrite": status})
         repeated = status.retries - before.retries
         first = status.requests - before.requests - repeated
-        self._add("igpo_sft_teacher_requests_total", first, {"kind": "first"})
-        self._add("igpo_sft_teacher_requests_total", repeated, {"kind": "repeated"})
+        self._add("igpo_sft_teacher_requests_total", first, {"attempt": "first"})
+        self._add("igpo_sft_teacher_requests_total", repeated, {"attempt": "repeated"})
 
     def checkpoint_failed(self) -> None:
         """Count a checkpoint that could not be published."""
