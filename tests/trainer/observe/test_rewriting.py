@@ -69,5 +69,6 @@ def test_quiet_says_nothing():
 def test_the_end_is_one_line_with_lengths_spend_and_reasons(make):
     assert line(make.rewrite_record(), 60) == (
         "rewrite 70 of 100 traces kept, teacher short | mean length 1040.0 -> 31.4 tokens, canvas 64 | "
-        "54000 teacher tokens | 20 dropped (rewrite longer than length.target) | 10 dropped (rewrite with a wrong answer)"
+        "54000 teacher tokens | 20 dropped (rewrite longer than length.target) | "
+        "10 dropped (rewrite with a wrong answer)"
     )
