@@ -370,13 +370,6 @@ def test_a_suspended_run(tools, trained, refused):
     assert refused(document, code=64).endswith("spec.suspend is true, so there is nothing to run; set it to false")
 
 
-def test_a_rewrite(tools, trained, refused):
-    document = tools.sft(trained.source, name="other")
-    document["spec"]["rewrite"] = {"teacher": {"baseUrl": "http://127.0.0.1:9/v1", "model": "x"}}
-    line = refused(document, code=64)
-    assert "spec.rewrite is not carried out by this version; rewrite the traces beforehand" in line
-
-
 def test_a_runs_folder_that_is_a_file(tools, trained, tmp_path, capsys):
     (tmp_path / "runs").write_text("")
     assert tools.igpo_command("run", "-f", trained.manifest, "--runs", tmp_path / "runs", *tools.PORT) == 64

@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from igpo_trainer.models.load import load_model
+from igpo_trainer.models.load import load_model, load_tokenizer
+from igpo_trainer.models.scratch import word_tokenizer
 from igpo_trainer.spec.errors import InvalidRunError, RunError
 from igpo_trainer.spec.model import LoraSpec, ModelSpec
 
@@ -256,6 +257,19 @@ def test_the_folder_of_another_run_is_read(tiny, llama_folder):
     assert torch.equal(
         load_model(waiting, seed=0, from_folder=llama_folder).lm.lm_head.weight, tiny.lm().lm_head.weight
     )
+
+
+def test_a_tokenizer_alone_is_that_of_the_model(tiny, llada_folder, llama_folder, tmp_path):
+    folder = tiny.write_folder(tmp_path / "m", tiny.lm(is_causal=True).config.to_dict(), [])
+    waiting = ModelSpec.model_validate({"from": {"name": "sft"}})
+    assert (
+        load_tokenizer(spec(llada_folder)).get_vocab() == load_model(spec(llada_folder), seed=0).tokenizer.get_vocab()
+    )
+    assert load_tokenizer(waiting, from_folder=llama_folder).get_vocab() == load_tokenizer(spec(folder)).get_vocab()
+    assert load_tokenizer(spec(folder, adapt="MaskedDiffusion")).mask_token_id == 38
+    assert load_tokenizer(ModelSpec.model_validate({"scratch": {}})).get_vocab() == word_tokenizer().get_vocab()
+    with pytest.raises(ValueError, match=r"model.from needs the folder"):
+        load_tokenizer(waiting)
 
 
 def test_flex_attention_is_taken_with_a_gpu_and_refused_without(llada_folder):

@@ -9,6 +9,7 @@ import typer
 from igpo_trainer.cli.outcome import ABORTED
 from igpo_trainer.cli.process_count import process_count
 from igpo_trainer.cli.quiet import hushed
+from igpo_trainer.cli.rewrite import has_rewrite, rewrite_here
 from igpo_trainer.loop.stop import StopSignal
 from igpo_trainer.spec.contract import FINAL_DIR, METRICS_PORT, REPORT_FILE
 from igpo_trainer.spec.document import Document
@@ -63,6 +64,8 @@ def _carry_out(
     if is_finished(document, run_dir):
         typer.echo(f"{document}: finished before, left alone; report: {run_dir / REPORT_FILE}")
         return
+    if has_rewrite(document):
+        rewrite_here(document, runs, metrics_port, stop, quiet=quiet)
     count, note = process_count(document, processes)
     if note and not quiet:
         typer.echo(f"{document}: {note}")

@@ -51,6 +51,11 @@ class StopSignal:
                 os.close(end)
             self._wake = None
 
+    @property
+    def wakeup(self) -> int | None:
+        """A descriptor that can be read once a signal has come, for an event loop; None while not installed."""
+        return None if self._wake is None else self._wake[0]
+
     def requested_anywhere(self, ranks: _Peers) -> bool:
         """Whether any rank was told to stop; a collective, so that every rank saves the same step."""
         return ranks.any_true(self.requested)

@@ -10,6 +10,12 @@ VOCABULARY_MULTIPLE: Final = 64
 """An enlarged vocabulary gets a multiple of this many rows: GPUs multiply odd sizes several times slower."""
 
 
+def ensure_mask_token(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Give a tokenizer that has no mask token one, in place."""
+    if tokenizer.mask_token_id is None:
+        tokenizer.add_special_tokens({"mask_token": MASK_TOKEN})
+
+
 @torch.no_grad()
 def adapt_to_masked_diffusion(lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
     """Turn `lm` bidirectional and give it and its tokenizer a mask token, in place, recorded in the config.
@@ -20,8 +26,7 @@ def adapt_to_masked_diffusion(lm: LlamaForCausalLM, tokenizer: PreTrainedTokeniz
     weights learned. The mask and the rows without a token are never emitted: see SpecialTokens.
     """
     known = sorted(set(tokenizer.get_vocab().values()) - {tokenizer.mask_token_id})
-    if tokenizer.mask_token_id is None:
-        tokenizer.add_special_tokens({"mask_token": MASK_TOKEN})
+    ensure_mask_token(tokenizer)
     mask_id = int(tokenizer.mask_token_id)
     rows = int(lm.config.vocab_size)
     if mask_id >= rows:

@@ -9,13 +9,13 @@ from peft import PeftModel
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from igpo_trainer.models.adapt import adapt_to_masked_diffusion
+from igpo_trainer.models.adapt import adapt_to_masked_diffusion, ensure_mask_token
 from igpo_trainer.models.assemble import assemble
 from igpo_trainer.models.denoiser import Denoiser, Precision
 from igpo_trainer.models.gguf import is_gguf, open_gguf
 from igpo_trainer.models.llada import llama_config, llama_name
 from igpo_trainer.models.lora import ADAPTER_CONFIG, add_lora, merge_adapter
-from igpo_trainer.models.scratch import build_scratch
+from igpo_trainer.models.scratch import build_scratch, word_tokenizer
 from igpo_trainer.models.source import model_folder
 from igpo_trainer.models.tokenizer import read_tokenizer
 from igpo_trainer.models.tokens import SpecialTokens
@@ -80,6 +80,26 @@ def load_model(spec: ModelSpec, *, seed: int, from_folder: Path | None = None) -
     return LoadedModel(policy.eval(), tokenizer, tokens, family, spec.precision)
 
 
+def load_tokenizer(spec: ModelSpec, *, from_folder: Path | None = None) -> PreTrainedTokenizerFast:
+    """The tokenizer that `load_model` would come with; no weights are read, and none fetched from the hub.
+
+    Raises what load_model raises for missing or damaged files and an unreachable hub.
+    """
+    if from_folder is None and spec.scratch is not None:
+        return word_tokenizer()
+    if from_folder is None and spec.source is None:
+        raise ValueError("model.from needs the folder of the run it names")
+    if from_folder is None and is_gguf(str(spec.source)):
+        _, tokenizer, _ = open_gguf(Path(str(spec.source)).expanduser())
+    else:
+        folder = from_folder or model_folder(str(spec.source), spec.revision, weights=False)
+        base = _adapter_base(folder)
+        tokenizer = read_tokenizer(folder if base is None else model_folder(base, weights=False))
+    if spec.adapt is not None:
+        ensure_mask_token(tokenizer)
+    return tokenizer
+
+
 def recompute_activations(lm: LlamaForCausalLM) -> None:
     """Keep no activations inside blocks; the backward pass makes them again. Takes effect in train mode only."""
     renamed = hasattr(lm, "activation_checkpointing_enable")  # in recent transformers, where the older name warns
@@ -108,14 +128,21 @@ def _origin(
     if from_folder is None and is_gguf(str(spec.source)):
         return *_read_gguf(Path(str(spec.source)).expanduser(), stored), "Llama"
     folder = from_folder if from_folder is not None else model_folder(str(spec.source), spec.revision)
-    if (folder / ADAPTER_CONFIG).is_file() and not (folder / "config.json").is_file():
-        base = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
-        if not isinstance(base, str) or not base:
-            raise InvalidRunError(f"{folder} holds an adapter that names no base model; give the merged model instead")
+    if (base := _adapter_base(folder)) is not None:
         lm, tokenizer, family = _read(model_folder(base), torch.float32, spec.adapt)
         merge_adapter(lm, folder)
         return lm, tokenizer, family
     return _read(folder, stored, spec.adapt)
+
+
+def _adapter_base(folder: Path) -> str | None:
+    """What an adapter without its model was made for; None for the folder of a model."""
+    if not (folder / ADAPTER_CONFIG).is_file() or (folder / "config.json").is_file():
+        return None
+    base = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise InvalidRunError(f"{folder} holds an adapter that names no base model; give the merged model instead")
+    return base
 
 
 def _read(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from igpo_trainer.observe.figures import ABSENT, duration, number, percent
 from igpo_trainer.observe.plots import evaluation_curves
-from igpo_trainer.observe.records import EvaluationRecord, JournalRecord, StepRecord
+from igpo_trainer.observe.records import EvaluationRecord, JournalRecord, RewriteRecord, StepRecord
 from igpo_trainer.observe.summary import Summary, all_wrong_curve, selection_curve
 
 
@@ -109,3 +109,12 @@ def _cells(record: EvaluationRecord) -> tuple[str, ...]:
 
 def _interval(low: float | None, high: float | None) -> str:
     return ABSENT if low is None or high is None else f"{100 * low:.1f}–{100 * high:.1f}"
+
+
+def rewrite_rows(records: Sequence[JournalRecord]) -> list[tuple[str, int, float]]:
+    """Make the table of what became of the traces that a teacher rewrote: what, how many, and their share."""
+    record = next((r for r in records if isinstance(r, RewriteRecord)), None)
+    if record is None or not record.rows:
+        return []
+    counts = [("kept", record.kept), *sorted(record.dropped.items(), key=lambda item: -item[1])]
+    return [(name, count, count / record.rows) for name, count in counts]

@@ -164,6 +164,27 @@ class StartRecord(Record):
     time: StartTime
 
 
+class RewriteRecord(Record):
+    """What came of rewriting the training traces by a teacher, before SFT."""
+
+    event: Literal["rewrite"] = "rewrite"
+    step: int = 0
+    teacher: str = Field(description="Model name.")
+    base_url: str = Field(description="Endpoint of the teacher.")
+    prompt_hash: str = Field(description="sha256 of the instruction, hex.")
+    rows: int = Field(description="Traces to rewrite.")
+    kept: int = Field(description="Rewrites that verify, fit the canvas and are no duplicates.")
+    dropped: dict[str, int] = Field(default_factory=dict, description="Traces left out, by reason.")
+    original_lengths: LengthCounts = Field(
+        default_factory=dict, description="Trace lengths before, in our tokens, end token included."
+    )
+    kept_lengths: LengthCounts = Field(default_factory=dict, description="The same of the rewrites that were kept.")
+    prompt_tokens: int = Field(default=0, description="Read by the teacher, in its tokens, over all attempts.")
+    completion_tokens: int = Field(default=0, description="Written by the teacher, likewise.")
+    target_length: int = Field(description="Canvas length L in tokens.")
+    time: Time
+
+
 class DataRecord(Record):
     """The training data as it came out of reading, rewriting and filtering."""
 
@@ -300,7 +321,14 @@ class EndRecord(Record):
 
 
 JournalRecord = Annotated[
-    StartRecord | DataRecord | StepRecord | SftStepRecord | EvaluationRecord | CheckpointRecord | EndRecord,
+    StartRecord
+    | RewriteRecord
+    | DataRecord
+    | StepRecord
+    | SftStepRecord
+    | EvaluationRecord
+    | CheckpointRecord
+    | EndRecord,
     Field(discriminator="event"),
 ]
 JOURNAL: TypeAdapter[JournalRecord] = TypeAdapter(JournalRecord)
