@@ -154,9 +154,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--concurrency", type=int, default=64, help="requests in flight [%(default)s]")
     parser.add_argument("--faults", type=float, default=0.05, help="share of requests that fail [%(default)s]")
     parser.add_argument("--wrong", type=float, default=0.02, help="share of wrong rewrites [%(default)s]")
-    parser.add_argument(
-        "--overlong", type=float, default=0.02, help="share of too long rewrites [%(default)s]"
-    )
+    parser.add_argument("--overlong", type=float, default=0.02, help="share of too long rewrites [%(default)s]")
     parser.add_argument("--patience-seconds", type=float, default=1800.0, help="for the first half [%(default)s]")
     return parser.parse_args()
 
