@@ -76,14 +76,9 @@ def load_data(
     reasons = Counter({"overlong prompt": dropped, "duplicate of a held-out prompt": split.removed_duplicates})
     reasons.update({} if rewrite is None else rewrite.dropped)
     if is_sft and problems:
-        fitting = [e for e in train if len(e.trace_ids) < spec.completion_length]
+        fitting = _fitting(train, spec)
         reasons["trace longer than length.target"] = len(train) - len(fitting)
         train, overlong = fitting, 0
-        if not train:
-            raise InvalidDataError(
-                f"{spec.dataset.source}: no trace with its end token fits length.target {spec.completion_length}; "
-                "raise length.target and sampling.completionLength"
-            )
     heldout, reasons["overlong held-out prompt"], _ = encoded(split.holdout, traces=False)
     others = {
         measured: tuple(encoded(problems, traces=False, source=measured.source)[0])
@@ -103,6 +98,17 @@ def load_data(
         time=Time(at=time.time(), seconds=time.time() - began),
     )
     return RunData(tuple(train), tuple(heldout), others, record, rewrite)
+
+
+def _fitting(train: list[EncodedProblem], spec: Spec) -> list[EncodedProblem]:
+    """Problems whose trace and end token fit the canvas."""
+    fitting = [e for e in train if len(e.trace_ids) < spec.completion_length]
+    if not fitting:
+        raise InvalidDataError(
+            f"{spec.dataset.source}: no trace with its end token fits length.target {spec.completion_length}; "
+            "raise length.target and sampling.completionLength"
+        )
+    return fitting
 
 
 def require_rewritten(document: Document, rewritten: Path) -> None:
