@@ -67,7 +67,9 @@ def test_a_finished_stage_is_left_alone_and_needs_no_teacher(desk, teacher):
     record = carry_out(desk, rewriting(desk, teacher))
     asked = teacher.asked.total()
     teacher.faults = Faults(refused=1.0)
-    assert carry_out(desk, rewriting(desk, teacher)) == record
+    progress = RewriteProgress()
+    assert carry_out(desk, rewriting(desk, teacher), progress=progress) == record
+    assert (progress.status.done, progress.status.cached, progress.status.kept) == (60, 60, record.kept)
     assert teacher.asked.total() == asked
 
 

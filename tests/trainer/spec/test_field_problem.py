@@ -250,6 +250,20 @@ def test_sft_evaluates_at_its_target_length(spec_problems):
     )
 
 
+@pytest.mark.parametrize(
+    ("field", "problem"),
+    [
+        ("attempts: 0", "attempts 0 is below the limit 1; set 1 or more"),
+        ("timeoutSeconds: 4000", "timeoutSeconds 4000 is above the limit 3600; set 3600 or less"),
+        ("tokenBudget: 0", "tokenBudget 0 is below the limit 1; set 1 or more"),
+        ("temperature: 2.5", "temperature 2.5 is above the limit 2.0; set 2.0 or less"),
+    ],
+)
+def test_a_rewrite_keeps_within_its_bounds(spec_problems, field, problem):
+    spec = f"training: {{epochs: 1}}\nrewrite: {{teacher: {{baseUrl: x, model: m}}, {field}}}\n"
+    assert spec_problems(BASE + spec, kind="LengthAlignedSFT") == [f"run.yaml:8: spec.rewrite.{problem}"]
+
+
 def test_originals_at_their_own_context_must_fit_the_model_too(spec_problems):
     spec = "model: {scratch: {maxPositions: 1000}}\ndataset: {source: data}\ntraining: {epochs: 1}\n"
     [problem] = spec_problems(spec + "length: {originals: Context, contextTokens: 2000}\n", kind="LengthAlignedSFT")

@@ -80,14 +80,9 @@ def load_data(
     reasons.update({OVERLONG: dropped, "duplicate of a held-out prompt": split.removed_duplicates})
     reasons.update({} if rewrite is None else rewrite.dropped)
     if is_sft and problems:
-        fitting = [e for e in train if len(e.trace_ids) < spec.completion_length]
+        fitting = _fitting(train, spec)
         reasons["trace longer than length.target"] = len(train) - len(fitting)
         train, overlong = fitting, 0
-        if not train:
-            raise InvalidDataError(
-                f"{spec.dataset.source}: no trace with its end token fits length.target {spec.completion_length}; "
-                "raise length.target and sampling.completionLength"
-            )
     heldout, reasons["overlong held-out prompt"], _ = encoded(split.holdout, traces=False)
     others: dict[EvaluationSet, tuple[EncodedProblem, ...]] = {}
     unmeasured: dict[str, dict[str, int]] = {}
@@ -114,6 +109,17 @@ def load_data(
 
 def _counted(reasons: Mapping[str, int]) -> dict[str, int]:
     return {reason: count for reason, count in sorted(reasons.items()) if count}
+
+
+def _fitting(train: list[EncodedProblem], spec: Spec) -> list[EncodedProblem]:
+    """Problems whose trace and end token fit the canvas."""
+    fitting = [e for e in train if len(e.trace_ids) < spec.completion_length]
+    if not fitting:
+        raise InvalidDataError(
+            f"{spec.dataset.source}: no trace with its end token fits length.target {spec.completion_length}; "
+            "raise length.target and sampling.completionLength"
+        )
+    return fitting
 
 
 def require_rewritten(document: Document, rewritten: Path) -> None:

@@ -8,7 +8,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from transformers import PreTrainedTokenizerFast
+
 from igpo_trainer.data.encode import encode_all
+from igpo_trainer.data.problem import Problem
 from igpo_trainer.data.readers import load_split
 from igpo_trainer.loop.folder import write_atomically
 from igpo_trainer.loop.identity import Claim, claim, require_claimable
@@ -72,10 +75,38 @@ def rewrite(
     from_folder = source_folder(document, place)
     problems = load_split(spec.dataset, spec.prompt, seed=spec.seed).train
     inputs = inputs_hash(problems, spec)
+    progress = progress or RewriteProgress()
     if (finished := read_result(run_dir / REWRITTEN_DIR, inputs)) is not None:
+        progress.status = _status_of(finished.record)
         return finished.record
     api_key = _api_key(document, spec.rewrite)
     tokenizer, assignment = load_tokenizer(spec.model, from_folder=from_folder), Assignment.of(spec)
+    rows, overlong = _rows(spec, problems, tokenizer, assignment)
+    with ExitStack() as resources:
+        owner = claim(
+            run_dir, digest, kind=document.kind, name=document.name, run_id=place.run_id, attempt=place.attempt
+        )
+        show = _views(document, place, owner, stop, resources, progress)
+        try:
+            answers = resources.enter_context(AnswerFile(run_dir / REWRITTEN_DIR))
+            inspector = Inspector(tokenizer, resources.enter_context(Judge()), spec.length.target)
+            hooks = Hooks(owner.require_owner, show, stop, drain_seconds)
+            work = Work(rows, answers, inspector, spec.rewrite, assignment, api_key, hooks)
+            work.run()
+            owner.require_owner()
+            outcome = outcome_of(work)
+            return _publish(run_dir / REWRITTEN_DIR, spec, inputs, work, outcome, overlong, began)
+        except OSError as error:
+            raise RunError(
+                f"{run_dir}: {' '.join(str(error).split())}; the teacher's answers so far are kept; make room or mend "
+                "the volume, then start again"
+            ) from error
+
+
+def _rows(
+    spec: LengthAlignedSFTSpec, problems: list[Problem], tokenizer: PreTrainedTokenizerFast, assignment: Assignment
+) -> tuple[list[Row], int]:
+    """What is asked about, and how many problems are left out because training would leave out their prompt."""
     encoded, report = encode_all(
         problems,
         tokenizer,
@@ -85,25 +116,19 @@ def rewrite(
         long_traces="Count",
     )
     rows = [Row(e.problem, len(e.trace_ids) + 1, assignment.request(e.problem)) for e in encoded]
-    with ExitStack() as resources:
-        owner = claim(
-            run_dir, digest, kind=document.kind, name=document.name, run_id=place.run_id, attempt=place.attempt
-        )
-        show = _views(document, place, owner, stop, resources, progress or RewriteProgress())
-        try:
-            answers = resources.enter_context(AnswerFile(run_dir / REWRITTEN_DIR))
-            inspector = Inspector(tokenizer, resources.enter_context(Judge()), spec.length.target)
-            hooks = Hooks(owner.require_owner, show, stop, drain_seconds)
-            work = Work(rows, answers, inspector, spec.rewrite, assignment, api_key, hooks)
-            work.run()
-            owner.require_owner()
-            outcome = outcome_of(work)
-            return _publish(run_dir / REWRITTEN_DIR, spec, inputs, work, outcome, report.dropped_overlong, began)
-        except OSError as error:
-            raise RunError(
-                f"{run_dir}: {' '.join(str(error).split())}; the teacher's answers so far are kept; make room or mend "
-                "the volume, then start again"
-            ) from error
+    return rows, report.dropped_overlong
+
+
+def _status_of(record: RewriteRecord) -> RewriteStatus:
+    """The status of a rewrite that was finished before."""
+    return RewriteStatus(
+        rows=record.rows,
+        done=record.rows,
+        cached=record.rows,
+        kept=record.kept,
+        dropped=sum(record.dropped.values()),
+        tokens=record.prompt_tokens + record.completion_tokens,
+    )
 
 
 def _api_key(document: Document, spec: RewriteSpec) -> str | None:

@@ -101,9 +101,8 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
         from_folder = source_folder(document, place)
         digest = document_hash(document)
         ranks.on_main(lambda: require_claimable(run_dir, digest, document.kind, document.name))
-        require_rewritten(document, run_dir / REWRITTEN_DIR)
         judge = resources.enter_context(judge_of(spec))
-        loaded, data = ranks.everywhere(lambda: _load(spec, from_folder, run_dir))
+        loaded, data = ranks.everywhere(lambda: _load(document, from_folder, run_dir / REWRITTEN_DIR))
         accelerator = Accelerator(
             cpu=not torch.cuda.is_available(), log_with=list(spec.trackers) or None, project_dir=run_dir
         )
@@ -177,9 +176,11 @@ def _installed_trackers() -> set[str]:
     return {str(tracker) for tracker in get_available_trackers()}  # type: ignore[no-untyped-call]  # accelerate
 
 
-def _load(spec: Spec, from_folder: Path | None, run_dir: Path) -> tuple[LoadedModel, RunData]:
+def _load(document: Document, from_folder: Path | None, rewritten: Path) -> tuple[LoadedModel, RunData]:
+    spec = document.spec
+    require_rewritten(document, rewritten)
     loaded = load_model(spec.model, seed=spec.seed, from_folder=from_folder)
-    return loaded, load_data(spec, loaded.tokenizer, loaded.max_positions, rewritten=run_dir / REWRITTEN_DIR)
+    return loaded, load_data(spec, loaded.tokenizer, loaded.max_positions, rewritten=rewritten)
 
 
 def _batch_sizes(spec: Spec, policy: Policy, longest: int, store: CheckpointStore, ranks: Ranks) -> BatchSizes:
