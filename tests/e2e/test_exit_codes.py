@@ -22,7 +22,7 @@ def gpus(cluster: Cluster) -> Iterator[None]:
     [node] = cluster.items("nodes")
     path = f"/status/capacity/{GPU.replace('/', '~1')}"
     words = ("patch", "node", node["metadata"]["name"], "--subresource=status", "--type=json")
-    cluster.kubectl(*words, "--patch", f'[{{"op": "add", "path": "{path}", "value": "4"}}]')
+    cluster.kubectl(*words, "--patch", f'[{{"op": "add", "path": "{path}", "value": "16"}}]')
     yield
     cluster.kubectl(*words, "--patch", f'[{{"op": "remove", "path": "{path}"}}]')
 

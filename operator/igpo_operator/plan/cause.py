@@ -9,10 +9,12 @@ from igpo_operator.api.reasons import EndClass
 from igpo_operator.api.status import Ending
 from igpo_operator.plan.gang import Gang, finished
 from igpo_operator.plan.observed import Disruption, Pod, Terminated
-from igpo_trainer.spec.contract import ExitCode
+from igpo_trainer.spec.contract import Cause, ExitCode
 
 SIMULTANEOUS = timedelta(seconds=2)
 """Kubernetes keeps whole seconds: events this close are ordered by what they tell instead."""
+PATIENCE = timedelta(seconds=15)
+"""Time for the pod of a rank that was lost to end: its other ranks may still be on their way out."""
 _SIGTERM_EXIT = 143
 _FIRST_SIGNAL_EXIT = 129
 _INVALID = (ExitCode.INVALID_RUN, ExitCode.INVALID_DATA)
@@ -44,9 +46,18 @@ def first_cause(gang: Gang, now: datetime, *, created: bool) -> Ending | None:
     if gang.all_finished:
         return _completed(gang, now)
     incidents = list(_incidents(gang, now, created=created))
-    if not incidents:
+    undecided = undecided_until(gang, now, created=created)
+    if not incidents or (undecided is not None and now < undecided):
         return None
     return _ending(_chosen(incidents), now)
+
+
+def undecided_until(gang: Gang, now: datetime, *, created: bool) -> datetime | None:
+    """How long to wait for the end of the rank whose loss is all that the others complain about; None: no need."""
+    incidents = list(_incidents(gang, now, created=created))
+    if not incidents or not gang.running or not all(map(_is_consequence, incidents)):
+        return None
+    return min(incident.at for incident in incidents) + PATIENCE
 
 
 def final_cause(gang: Gang, ending: Ending, now: datetime) -> Ending:
@@ -65,9 +76,16 @@ def final_cause(gang: Gang, ending: Ending, now: datetime) -> Ending:
 
 def _chosen(incidents: list[Incident]) -> Incident:
     invalid = [incident for incident in incidents if incident.end_class is EndClass.INVALID]
+    incidents = [incident for incident in incidents if not _is_consequence(incident)] or incidents
     start = min(incident.at for incident in incidents)
     near = invalid or [incident for incident in incidents if incident.at <= start + SIMULTANEOUS]
     return min(near, key=lambda incident: (-incident.telling, incident.at, incident.rank))
+
+
+def _is_consequence(incident: Incident) -> bool:
+    """Whether a rank ended only because another had."""
+    message = incident.container.message if incident.container is not None else None
+    return message is not None and message.cause == Cause.PEER_LOST
 
 
 def _incidents(gang: Gang, now: datetime, *, created: bool) -> Iterator[Incident]:

@@ -5,7 +5,7 @@ from typing import Final
 
 from igpo_operator.api.reasons import ConditionType, Phase, Reason
 from igpo_operator.api.status import AttemptStatus, Ending, RunStatus
-from igpo_operator.plan.cause import first_cause
+from igpo_operator.plan.cause import first_cause, undecided_until
 from igpo_operator.plan.conditions import View, find, is_true
 from igpo_operator.plan.deadlines import Deadline, deadlines, passed, upcoming
 from igpo_operator.plan.gang import Gang
@@ -34,7 +34,7 @@ def watch(scene: Scene, attempt: AttemptStatus) -> Step:
         status,
         view,
         actions=delete_all(scene.other_pods(attempt)) if replaced else (),
-        requeue_at=earliest(upcoming(limits), look),
+        requeue_at=earliest(upcoming(limits), look, undecided_until(gang, scene.now, created=True)),
         admission=_admission(scene, attempt, gang),
     )
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from igpo_operator.api.reasons import EndClass
-from igpo_operator.plan.cause import disruption_class, final_cause, first_cause
+from igpo_operator.plan.cause import disruption_class, final_cause, first_cause, undecided_until
 from igpo_operator.plan.gang import Gang
 from igpo_operator.plan.observed import Disruption, Terminated
 from planworld.pictures import NOW, after, ended, pod
@@ -214,3 +214,24 @@ def test_the_cause_lies_within_two_seconds_of_the_first_event_unless_it_is_inval
         assert code == 64
     else:
         assert timedelta(seconds=at - min(moment for _, moment in ends)) <= timedelta(seconds=2)
+
+
+def test_a_rank_that_only_lost_its_peer_waits_for_that_ones_end_which_is_the_cause():
+    lost = failed(0, 1, cause="PeerLost", says="RuntimeError: Connection closed by peer")
+    waiting = gang(lost, pod(1))
+    assert first_cause(waiting, after(14), created=True) is None
+    assert undecided_until(waiting, after(14), created=True) == after(15)
+    ending = first_cause(gang(lost, failed(1, 137, at=9)), after(9), created=True)
+    assert (ending.rank, ending.exit_code) == (1, 137)
+
+
+def test_ranks_that_all_lost_a_peer_that_goes_on_are_a_failure_of_their_own_after_a_while():
+    lost = failed(0, 1, cause="PeerLost")
+    ending = first_cause(gang(lost, pod(1)), after(15), created=True)
+    assert (ending.reason_class, ending.rank) == (EndClass.APPLICATION, 0)
+    assert first_cause(gang(lost, failed(1, 1, cause="PeerLost", at=1)), after(1), created=True).rank == 0
+
+
+def test_what_explains_itself_is_not_waited_for():
+    assert undecided_until(gang(failed(0, 1), pod(1)), NOW, created=True) is None
+    assert first_cause(gang(failed(0, 1), pod(1)), NOW, created=True).rank == 0

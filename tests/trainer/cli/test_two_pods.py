@@ -188,7 +188,7 @@ def test_a_killed_rank_ends_its_pod_with_137_and_the_other_pod_fails_too_and_the
     other, killed = first.ends()
     assert killed["code"] == 128 + signal.SIGKILL
     assert killed["reason"].startswith("local rank 0 was killed by SIGKILL")
-    assert other["code"] == 1
+    assert (other["code"], other["cause"]) == (1, "PeerLost")
     assert other["latest"]["path"].endswith(tiny.checkpoints()[-1])
 
     second = started(trainer(tiny.manifest, tiny.runs), attempt=2)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import signal
 import sys
 import time
@@ -13,11 +14,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from igpo_trainer.loop.folder import write_atomically
 from igpo_trainer.loop.position import Position
-from igpo_trainer.spec.contract import EXIT_FILE_VARIABLE, CheckpointStatus, ExitCode
+from igpo_trainer.spec.contract import EXIT_FILE_VARIABLE, Cause, CheckpointStatus, ExitCode
 from igpo_trainer.spec.errors import RunError
 
 ABORTED = 128 + signal.SIGINT
 _TRACEBACK_LINES = 20
+_GLOO_LOST = re.compile(r"gloo/transport|Connection (closed|reset) by peer")
 
 
 class RankOutcome(BaseModel):
@@ -54,6 +56,7 @@ def run_and_report(body: Callable[[], object], position: Position | None = None)
         code, reason = ABORTED, "aborted by Ctrl-C; the last checkpoint is kept"
     except Exception as error:
         code, reason = int(ExitCode.FAILED), f"{type(error).__name__}: {_one_line(error)}"
+        cause = Cause.PEER_LOST if is_peer_lost(error) else None
         text = traceback.format_exc()
         trace = text.splitlines()[-_TRACEBACK_LINES:]
     if code != ExitCode.DONE and _is_first_to_say(reason):
@@ -86,6 +89,13 @@ def read_outcomes(folder: Path, processes: int) -> dict[int, RankOutcome]:
         except (OSError, ValidationError):
             continue
     return outcomes
+
+
+def is_peer_lost(error: Exception) -> bool:
+    """Whether a collective failed for want of another rank: torch's own errors, or gloo's, which have no class."""
+    if any(kind.__name__ == "DistError" for kind in type(error).__mro__):  # torch.distributed's, torch not imported
+        return True
+    return isinstance(error, RuntimeError) and _GLOO_LOST.search(str(error)) is not None
 
 
 def _is_first_to_say(reason: str) -> bool:

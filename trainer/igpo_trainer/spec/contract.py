@@ -98,6 +98,8 @@ class Cause(StrEnum):
     DISK_FULL = "DiskFull"
     NON_FINITE = "NonFinite"
     """Loss or gradient is infinite or not a number."""
+    PEER_LOST = "PeerLost"
+    """A collective failed because another rank has gone: that one's end is the cause."""
 
 
 class _Message(BaseModel):
