@@ -159,6 +159,15 @@ def test_the_tokenizer_is_in_the_file_with_its_template_and_special_tokens(file)
     assert tokenizer.decode(ids) == text
 
 
+def test_rows_without_a_token_are_never_emitted(tiny, tmp_path):
+    wide = tiny.lm(is_causal=True, vocab_size=ROWS + 10, intermediate_size=64)
+    loaded = load_model(spec(write_gguf(tmp_path / "wide.gguf", wide)), seed=0)
+    assert (loaded.tokens.mask_id, loaded.lm.config.vocab_size) == (ROWS, ROWS + 10)
+    assert loaded.tokens.banned_ids == tuple(range(ROWS, ROWS + 10))
+    mean = wide.model.embed_tokens.weight[:ROWS].mean(dim=0)
+    torch.testing.assert_close(loaded.lm.model.embed_tokens.weight[ROWS], mean)
+
+
 def test_what_lies_beside_the_file_does_not_count(file, tmp_path):
     (tmp_path / "tokenizer_config.json").write_text(
         '{"chat_template": "other", "auto_map": {"AutoTokenizer": ["x.T", null]}}'
@@ -223,7 +232,7 @@ UINT, TEXT = gguf.GGUFValueType.UINT32, gguf.GGUFValueType.STRING
         (("llama.rope.scaling.type", TEXT, "yarn"), "rotary frequencies are scaled, .* use the safetensors model"),
         (("llama.expert_count", UINT, 8), "mixture of experts is not supported; use a dense Llama"),
         (("llama.rope.dimension_count", UINT, 4), "rotates 4 of 8 features a head"),
-        (("llama.embedding_length", UINT, 0), r"says llama\.embedding_length 0; copy or download it again"),
+        (("llama.embedding_length", UINT, 0), r"says llama\.embedding_length 0, not one number above 0"),
         (("llama.block_count", UINT, 3), r"9 of 30 weights are missing, the first is model\.layers\.2"),
         (("llama.block_count", UINT, 1), r"holds blk\.1\.attn_q\.weight, which config\.json has no place for"),
         (("llama.feed_forward_length", UINT, 96), r"mlp\..*_proj\.weight has shape \[\d+, \d+\] but config\.json says"),

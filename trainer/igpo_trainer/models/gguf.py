@@ -46,7 +46,7 @@ def open_gguf(path: Path) -> tuple[LlamaConfig, PreTrainedTokenizerFast, Iterato
             f"{path} is no readable GGUF file ({_one_line(error)}); copy or download it again"
         ) from error
     config = _config(reader, path)
-    return config, _tokenizer(path, config.vocab_size), _tensors(reader, config, path)
+    return config, _tokenizer(path, _tokens(reader)), _tensors(reader, config, path)
 
 
 def _config(reader: GGUFReader, path: Path) -> LlamaConfig:
@@ -63,20 +63,20 @@ def _config(reader: GGUFReader, path: Path) -> LlamaConfig:
     if _value(reader, "llama.expert_count"):
         raise InvalidRunError(f"{path}: a mixture of experts is not supported; use a dense Llama")
     heads, width = _number(reader, "attention.head_count", path), _number(reader, "embedding_length", path)
-    head_width = int(_value(reader, "llama.attention.key_length") or width // heads)
-    rotated = int(_value(reader, "llama.rope.dimension_count") or head_width)
+    head_width = _number(reader, "attention.key_length", path, width // heads)
+    rotated = _number(reader, "rope.dimension_count", path, head_width)
     if rotated != head_width:
         raise InvalidRunError(
             f"{path}: rotates {rotated} of {head_width} features a head; use a model that rotates all"
         )
-    names = {tensor.name for tensor in reader.tensors}
+    shapes = {tensor.name: tensor.shape.tolist() for tensor in reader.tensors}
     return LlamaConfig(
-        vocab_size=len(_value(reader, "tokenizer.ggml.tokens") or ()),
+        vocab_size=shapes.get("token_embd.weight", [0, _tokens(reader)])[-1],  # may have rows without a token
         hidden_size=width,
         intermediate_size=_number(reader, "feed_forward_length", path),
         num_hidden_layers=_number(reader, "block_count", path),
         num_attention_heads=heads,
-        num_key_value_heads=int(_value(reader, "llama.attention.head_count_kv") or heads),
+        num_key_value_heads=_number(reader, "attention.head_count_kv", path, heads),
         head_dim=head_width,
         max_position_embeddings=_number(reader, "context_length", path),
         rms_norm_eps=float(_value(reader, "llama.attention.layer_norm_rms_epsilon") or 1e-5),
@@ -84,7 +84,7 @@ def _config(reader: GGUFReader, path: Path) -> LlamaConfig:
             "rope_type": "default",
             "rope_theta": float(_value(reader, "llama.rope.freq_base") or 10_000.0),
         },
-        tie_word_embeddings="output.weight" not in names,
+        tie_word_embeddings="output.weight" not in shapes,
         use_cache=False,
         bos_token_id=_value(reader, "tokenizer.ggml.bos_token_id"),
         eos_token_id=_value(reader, "tokenizer.ggml.eos_token_id"),
@@ -118,7 +118,7 @@ def _rotation_halves(weight_OD: Tensor, heads: int) -> Tensor:
     return pairs.transpose(1, 2).reshape(weight_OD.shape)
 
 
-def _tokenizer(path: Path, rows: int) -> PreTrainedTokenizerFast:
+def _tokenizer(path: Path, tokens: int) -> PreTrainedTokenizerFast:
     """Build the tokenizer from the file alone: what lies beside it does not count."""
     with tempfile.TemporaryDirectory(prefix="igpo-gguf-") as folder:
         (Path(folder) / path.name).symlink_to(path.resolve())
@@ -129,20 +129,20 @@ def _tokenizer(path: Path, rows: int) -> PreTrainedTokenizerFast:
                 f"{path}: its tokenizer cannot be read ({_one_line(error)}); use another file"
             ) from error
     assert isinstance(tokenizer, PreTrainedTokenizerFast)
-    tokenizer = _without_strangers(tokenizer, rows)
+    tokenizer = _without_strangers(tokenizer, tokens)
     tokenizer.name_or_path = path.name
     return tokenizer
 
 
-def _without_strangers(tokenizer: PreTrainedTokenizerFast, rows: int) -> PreTrainedTokenizerFast:
+def _without_strangers(tokenizer: PreTrainedTokenizerFast, tokens: int) -> PreTrainedTokenizerFast:
     """Drop tokens beyond the file's own: transformers gives every byte-level tokenizer an <|endoftext|>."""
     known = tokenizer.get_vocab()
-    if max(known.values()) < rows:
+    if max(known.values()) < tokens:
         return tokenizer
     content = json.loads(tokenizer.backend_tokenizer.to_str())
-    content["added_tokens"] = [token for token in content["added_tokens"] if token["id"] < rows]
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["id"] < tokens]
     special = {
-        name: token for name, token in tokenizer.special_tokens_map.items() if known.get(str(token), rows) < rows
+        name: token for name, token in tokenizer.special_tokens_map.items() if known.get(str(token), tokens) < tokens
     }
     kept: PreTrainedTokenizerFast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # of transformers
         tokenizer_object=Tokenizer.from_str(json.dumps(content)), chat_template=tokenizer.chat_template, **special
@@ -156,10 +156,16 @@ def _value(reader: GGUFReader, key: str) -> Any:  # noqa: ANN401 - a header fiel
     return None if field is None else field.contents()
 
 
-def _number(reader: GGUFReader, key: str, path: Path) -> int:
+def _tokens(reader: GGUFReader) -> int:
+    """How many tokens the file's own tokenizer has."""
+    return len(_value(reader, "tokenizer.ggml.tokens") or ())
+
+
+def _number(reader: GGUFReader, key: str, path: Path, default: int | None = None) -> int:
     value = _value(reader, f"llama.{key}")
+    value = default if value is None else value
     if not isinstance(value, int) or value < 1:
-        raise InvalidRunError(f"{path}: its header says llama.{key} {value}; copy or download it again")
+        raise InvalidRunError(f"{path}: its header says llama.{key} {value}, not one number above 0; use another file")
     return value
 
 
