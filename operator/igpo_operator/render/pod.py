@@ -33,7 +33,7 @@ def pod(gang: Gang, rank: int, manifest_name: str) -> dict[str, Any]:
         DEFAULT_LABELS
         | (workers.labels or {})
         | pod_labels(gang.kind, gang.name, gang.attempt, rank)
-        | ({STAGE_LABEL: gang.stage} if gang.rewrites else {})
+        | ({STAGE_LABEL: gang.stage.value} if gang.rewrites else {})
         | queue_labels(gang)
     )
     head["metadata"]["annotations"] = DEFAULT_ANNOTATIONS | (workers.annotations or {}) | queue_annotations(gang)
