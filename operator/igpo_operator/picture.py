@@ -163,7 +163,9 @@ def _attempts(run: Run) -> Table:
     table = _table("attempt", "stage", "ended as", "rank", "exit", "step", "ran", "message")
     for one in run.status.attempts:
         numbers = [str(value) if value is not None else "" for value in (one.rank, one.exit_code, one.step)]
-        table.add_row(str(one.number), str(one.stage), str(one.reason_class), *numbers, f"{one.running_seconds}s", one.message)
+        table.add_row(
+            str(one.number), str(one.stage), str(one.reason_class), *numbers, f"{one.running_seconds}s", one.message
+        )
     return table
 
 

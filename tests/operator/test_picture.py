@@ -82,7 +82,13 @@ def test_traces_and_tokens_are_shown_while_they_are_rewritten() -> None:
         "progress": {"step": 0, "stage": "rewrite"},
     }
     text = _text(picture_of(run_of(run_body(status=status)), [], [], START))
-    for words in ("Rewriting  attempt 1", "10 of 40 traces rewritten", "25 %", "kept 8  dropped 2", "teacher tokens 5000"):
+    for words in (
+        "Rewriting  attempt 1",
+        "10 of 40 traces rewritten",
+        "25 %",
+        "kept 8  dropped 2",
+        "teacher tokens 5000",
+    ):
         assert words in text, words
     assert "step 0" not in text
 

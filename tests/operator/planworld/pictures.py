@@ -46,7 +46,7 @@ def rewriting_spec(**changes: Any) -> dict[str, Any]:
         "model": "concise-70b",
         "apiKeySecretRef": {"name": "teacher", "key": "token"},
     }
-    return sft_spec(rewrite={"teacher": teacher}, **changes)
+    return sft_spec(**{"rewrite": {"teacher": teacher}, **changes})
 
 
 def run(raw: dict[str, Any] | None = None, status: RunStatus | None = None, **changes: Any) -> Run:
