@@ -271,6 +271,15 @@ def test_originals_at_their_own_context_must_fit_the_model_too(spec_problems):
     assert "a canvas of 2000 tokens" in problem
 
 
+@pytest.mark.parametrize(("name", "key", "wrong"), [("Teacher", "token", "name"), ("teacher", "the token", "key")])
+def test_a_secret_that_no_pod_could_name_is_refused(spec_problems, name, key, wrong):
+    teacher = f'{{baseUrl: "https://x/v1", model: m, apiKeySecretRef: {{name: {name}, key: {key}}}}}'
+    spec = BASE + f"training: {{epochs: 1}}\nrewrite: {{teacher: {teacher}}}\n"
+    [problem] = spec_problems(spec, kind="LengthAlignedSFT")
+    assert problem.startswith(f"run.yaml:8: spec.rewrite.teacher.apiKeySecretRef.{wrong} ")
+    assert "does not match the pattern" in problem
+
+
 def test_long_values_are_cut_in_errors(spec_problems):
     [problem] = spec_problems(BASE + f"seed: {'x' * 5000}\n")
     assert len(problem) < 200

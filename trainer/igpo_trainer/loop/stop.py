@@ -36,6 +36,7 @@ class StopSignal:
         self._wakeup_before = signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
         for number in _STOP_SIGNALS:
             self._before[number] = signal.signal(number, self._on_signal)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)  # PID 1 of a pod was started with SIGTERM kept back
         return self
 
     def __exit__(

@@ -18,6 +18,9 @@ LONGEST_NAME_SUFFIX: Final = f"-lasft-a{MAX_ATTEMPT}-9999"
 MAX_NAME_LENGTH: Final = 63 - len(LONGEST_NAME_SUFFIX)
 """Longest metadata.name of a run, in characters, so that every generated name is a DNS label."""
 DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DNS_SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+CONFIG_KEY: Final = r"^[-._a-zA-Z0-9]+$"
+"""A key of a Secret or ConfigMap."""
 
 MANIFEST_PATH: Final = Path("/etc/igpo/run.yaml")
 VOLUME_PATH: Final = Path("/var/lib/igpo")

@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from igpo_trainer.spec.base import NonNegativeFloat, PositiveInt, SpecModel
+from igpo_trainer.spec.contract import CONFIG_KEY, DNS_SUBDOMAIN
 from igpo_trainer.spec.run import RunSpec
 from igpo_trainer.spec.sampling import SamplingSpec
 
@@ -12,8 +13,8 @@ from igpo_trainer.spec.sampling import SamplingSpec
 class SecretKeyRef(SpecModel):
     """One key of a Secret in the run's namespace."""
 
-    name: str = Field(min_length=1, max_length=253, description="Name of the Secret object.")
-    key: str = Field(min_length=1, max_length=253, description="Key in the Secret's data.")
+    name: str = Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN, description="Name of the Secret object.")
+    key: str = Field(min_length=1, max_length=253, pattern=CONFIG_KEY, description="Key in the Secret's data.")
 
 
 class Teacher(SpecModel):
