@@ -126,7 +126,7 @@ def test_the_pod_that_rewrites_is_one_where_the_gang_will_be_without_gpus_and_qu
     assert (ours["image"], ours["volumeMounts"], ours["ports"]) == (
         theirs["image"], theirs["volumeMounts"], theirs["ports"]
     )  # fmt: skip
-    assert ours["command"] == ["igpo-rewrite", "--linger-seconds=60"]
+    assert ours["command"] == ["env", "--block-signal=TERM", "igpo-rewrite", "--linger-seconds=60"]
     assert "kueue" not in str(pod)
     assert pod["metadata"]["labels"]["igpo.dev/stage"] == "Rewriting"
     assert "igpo.dev/stage" not in gang[0]["metadata"]["labels"]
