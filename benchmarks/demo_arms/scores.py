@@ -9,22 +9,13 @@ import numpy as np
 from demo_arms.plan import ARMS, SeedPlan
 from igpo_trainer.data.readers import load_split
 from igpo_trainer.data.word_problems import structure
-from igpo_trainer.loop.evaluation import bootstrap_interval
+from igpo_trainer.observe.estimates import Estimate
 from igpo_trainer.observe.journal import read_metrics
 from igpo_trainer.observe.records import EndRecord, EvaluationRecord, StepRecord
 from igpo_trainer.spec.dataset import BUILTIN_WORD_PROBLEMS
 
 LEAST_LEAD = 0.10
 LEAST_FALL = 0.30
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over problems with its 95 % bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -38,12 +29,12 @@ class Measured:
     @property
     def accuracy(self) -> Estimate:
         """Mean share of right samples."""
-        return estimate(self.score_P, self.seed)
+        return Estimate.of(self.score_P, self.seed)
 
     @property
     def all_wrong(self) -> Estimate:
         """Share of problems without a right sample."""
-        return estimate((self.score_P == 0).astype(float), self.seed)
+        return Estimate.of((self.score_P == 0).astype(float), self.seed)
 
 
 @dataclass(frozen=True)
@@ -87,11 +78,6 @@ class Bar:
     text: str
     passed: bool
     found: str
-
-
-def estimate(value_P: np.ndarray, seed: int) -> Estimate:
-    """Mean and interval over problems."""
-    return Estimate(float(value_P.mean()), *bootstrap_interval(value_P, seed))
 
 
 def read_arms(plan: SeedPlan, out: Path, samples: int) -> dict[str, Arm]:
@@ -138,7 +124,7 @@ def _read_arm(name: str, plan: SeedPlan, out: Path, samples: int) -> Arm:
 
 def lead(one: Arm, other: Arm) -> Estimate:
     """How far `one` ends above `other`, paired by problem."""
-    return estimate(one.sampled_end.score_P - other.sampled_end.score_P, one.seed)
+    return Estimate.of(one.sampled_end.score_P - other.sampled_end.score_P, one.seed)
 
 
 def separate(plan: SeedPlan) -> Overlap:

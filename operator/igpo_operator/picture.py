@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from igpo_operator.api.reasons import Phase
+from igpo_operator.api.status import RewritingStatus
 from igpo_operator.apply.view import moment, pod_of
 from igpo_operator.plan.observed import Pod, Run, Running, Terminated, Waiting
 
@@ -30,7 +31,9 @@ def picture_of(
 ) -> RenderableType:
     """Phase and message first, then conditions, attempts, pods, the failing log, events and the next action."""
     parts: list[RenderableType] = [_headline(run)]
-    if run.status.progress is not None:
+    if run.status.rewriting is not None:
+        parts.append(_rewriting(run.status.rewriting))
+    if run.status.progress is not None and run.status.phase is not Phase.REWRITING:
         parts.append(_progress(run))
     parts.append(_conditions(run, now))
     if run.status.attempts:
@@ -137,6 +140,18 @@ def _progress(run: Run) -> RenderableType:
     return Group(grid, Text(values, style="dim")) if values else grid
 
 
+def _rewriting(stage: RewritingStatus) -> RenderableType:
+    """Traces and tokens of the stage before training."""
+    grid = Table.grid(padding=(0, 1))
+    share = 100 * stage.done // stage.rows if stage.rows else 0
+    left = f"about {stage.eta_seconds} s left" if stage.eta_seconds and stage.finished_at is None else ""
+    bar = ProgressBar(total=100, completed=share, width=40)
+    grid.add_row(f"{stage.done} of {stage.rows or '?'} traces rewritten", bar, f"{share} %", left)
+    spent = f"{stage.tokens}" + (f" of {stage.token_budget}" if stage.token_budget is not None else "")
+    text = f"kept {stage.kept}  dropped {stage.dropped}  teacher tokens {spent}"
+    return Group(grid, Text(text, style="dim"))
+
+
 def _conditions(run: Run, now: datetime) -> Table:
     table = _table("condition", "status", "reason", "since", "message")
     for one in run.status.conditions:
@@ -145,10 +160,12 @@ def _conditions(run: Run, now: datetime) -> Table:
 
 
 def _attempts(run: Run) -> Table:
-    table = _table("attempt", "ended as", "rank", "exit", "step", "ran", "message")
+    table = _table("attempt", "stage", "ended as", "rank", "exit", "step", "ran", "message")
     for one in run.status.attempts:
         numbers = [str(value) if value is not None else "" for value in (one.rank, one.exit_code, one.step)]
-        table.add_row(str(one.number), str(one.reason_class), *numbers, f"{one.running_seconds}s", one.message)
+        table.add_row(
+            str(one.number), str(one.stage), str(one.reason_class), *numbers, f"{one.running_seconds}s", one.message
+        )
     return table
 
 

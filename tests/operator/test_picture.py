@@ -74,6 +74,25 @@ def test_the_picture_answers_why_it_does_not_train() -> None:
     assert text.index("p-0") < text.index("p-1")
 
 
+def test_traces_and_tokens_are_shown_while_they_are_rewritten() -> None:
+    status = {
+        "phase": "Rewriting",
+        "message": "attempt 1: a teacher rewrites the traces",
+        "rewriting": {"hash": "h", "attempt": 1, "rows": 40, "done": 10, "kept": 8, "dropped": 2, "tokens": 5000},
+        "progress": {"step": 0, "stage": "rewrite"},
+    }
+    text = _text(picture_of(run_of(run_body(status=status)), [], [], START))
+    for words in (
+        "Rewriting  attempt 1",
+        "10 of 40 traces rewritten",
+        "25 %",
+        "kept 8  dropped 2",
+        "teacher tokens 5000",
+    ):
+        assert words in text, words
+    assert "step 0" not in text
+
+
 def test_a_run_that_was_never_looked_at_says_so() -> None:
     assert "not looked at by the operator yet" in _text(picture_of(run_of(run_body()), [], [], START))
 

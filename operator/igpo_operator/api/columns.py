@@ -21,7 +21,10 @@ def columns_of(kind: Kind) -> list[dict[str, Any]]:
         metrics = [
             _column("Loss", ".status.metrics.loss", "Training loss of the last step."),
         ]
-        more = []
+        more = [
+            _column("Rewritten", ".status.rewriting.done", "Traces rewritten so far.", type_="integer", wide=True),
+            _column("Kept", ".status.rewriting.kept", "Of them, those that are kept.", type_="integer", wide=True),
+        ]
     accuracy = _column("Accuracy", ".status.metrics.accuracy", "Share of held-out problems solved, last evaluation.")
     return [
         _column("Phase", ".status.phase", "What the run is doing."),

@@ -7,14 +7,12 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from igpo_trainer.spec.contract import DNS_LABEL
+from igpo_trainer.spec.contract import CONFIG_KEY, DNS_LABEL, DNS_SUBDOMAIN
 
-DNS_SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 QUALIFIED_NAME: Final = r"^([a-z0-9]([-.a-z0-9]*[a-z0-9])?/)?[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$"
 LABEL_VALUE: Final = r"^([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?$"
 VARIABLE_NAME: Final = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
 VARIABLE_PREFIX: Final = r"^([-._a-zA-Z][-._a-zA-Z0-9]*)?$"
-CONFIG_KEY: Final = r"^[-._a-zA-Z0-9]+$"
 CONTAINER_RESOURCE: Final = r"^(cpu|memory|ephemeral-storage)$"
 EXTENDED_RESOURCE: Final = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$"
 _POD_LABEL: Final = r"metadata\.(labels|annotations)\['[^']+'\]"

@@ -21,7 +21,7 @@ PHASES: Final = {
     Phase.WAITING: "For the run that model.from names.",
     Phase.QUEUED: "Pods exist, Kueue holds them back.",
     Phase.STARTING: "Pods exist, not every rank runs yet.",
-    Phase.REWRITING: "The teacher rewrites traces.",
+    Phase.REWRITING: "A pod without GPUs has the teacher rewrite the traces; status.rewriting counts them.",
     Phase.RUNNING: "Every rank runs.",
     Phase.RESTARTING: "The attempt has ended or is being stopped; another follows.",
     Phase.SUSPENDING: "The trainer saves and stops.",

@@ -16,6 +16,7 @@ class Phase(StrEnum):
     STARTING = "Starting"
     """Pods exist, not every rank runs yet."""
     REWRITING = "Rewriting"
+    """The pod that rewrites traces runs; the gang follows."""
     RUNNING = "Running"
     RESTARTING = "Restarting"
     """The attempt has ended or is being stopped; another follows."""
@@ -28,6 +29,15 @@ class Phase(StrEnum):
     def terminal(self) -> bool:
         """Whether nothing follows."""
         return self in (Phase.COMPLETE, Phase.FAILED)
+
+
+class Stage(StrEnum):
+    """What the pods of an attempt do."""
+
+    REWRITING = "Rewriting"
+    """One pod without GPUs has a teacher rewrite the traces."""
+    TRAINING = "Training"
+    """The gang trains."""
 
 
 class ConditionType(StrEnum):
@@ -72,6 +82,8 @@ class Reason(StrEnum):
     STARTING = "Starting"
     TRAINING = "Training"
     REWRITING = "Rewriting"
+    REWRITTEN = "Rewritten"
+    """The traces are rewritten: training follows."""
     FIRST_STEP_PENDING = "FirstStepPending"
     RESTARTING = "Restarting"
     BACKING_OFF = "BackingOff"

@@ -121,15 +121,21 @@ _TRAINER: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
             f"belongs to source {dataset.BUILTIN_WORD_PROBLEMS}; remove it or set that source",
             ".wordProblems",
         ),
+        Rule(
+            "!has(self.format) || (self.fields.prompt == 'question' && self.fields.trace == 'answer' && "
+            "!has(self.fields.answer) && !has(self.fields.difficulty) && !has(self.answer.after))",
+            dataset.OWN_COLUMNS,
+            ".format",
+        ),
     ),
     dataset.PromptSpec: (
         Rule(
-            f"self.traceFormat.matches(r'{dataset.TRACE_FORMAT}')",
+            f"!has(self.traceFormat) || self.traceFormat.matches(r'{dataset.TRACE_FORMAT}')",
             "cannot be filled; use {body} and {answer}, and double every literal brace",
             ".traceFormat",
         ),
         Rule(
-            "self.traceFormat.replace('{{', '').replace('}}', '').contains('{body}')",
+            "!has(self.traceFormat) || self.traceFormat.replace('{{', '').replace('}}', '').contains('{body}')",
             "has no {body}; add it where the trace belongs",
             ".traceFormat",
         ),
@@ -146,6 +152,11 @@ _TRAINER: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
         Rule(
             "has(self.source) || !(has(self.revision) || has(self.adapt))",
             "revision and adapt belong to source; remove them or set model.source",
+        ),
+        Rule(
+            f"!has(self.source) || !self.source.endsWith('{model.GGUF_SUFFIX}') || has(self.adapt)",
+            "holds a causal model; set adapt to MaskedDiffusion",
+            ".source",
         ),
     ),
     sampling.SamplingSpec: (
@@ -164,6 +175,9 @@ _TRAINER: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
     ),
     run.OptimizerSpec: (
         Rule("self.betas.all(beta, beta >= 0.0 && beta < 1.0)", "must both lie in [0, 1); correct them", ".betas"),
+    ),
+    run.EvaluationSet: (
+        Rule("!has(self.format) || !(has(self.fields) || has(self.answer))", dataset.OWN_COLUMNS, ".format"),
     ),
     run.RunSpec: (
         Rule(

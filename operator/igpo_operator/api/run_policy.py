@@ -24,8 +24,8 @@ class RunPolicy(SpecModel):
     )
     active_deadline_seconds: Seconds | None = Field(
         default=None,
-        description="Longest running time of all attempts together, in seconds, without time in queues or suspended. "
-        "Absent: no limit.",
+        description="Longest running time of all attempts together, the rewriting of traces included, in seconds, "
+        "without time in queues or suspended. Absent: no limit.",
     )
     pre_running_deadline_seconds: Seconds = Field(
         default=1800,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
 
-from igpo_operator.api.reasons import EndClass, Phase
+from igpo_operator.api.reasons import EndClass, Phase, Stage
 
 
 def _rfc3339(moment: datetime) -> str:
@@ -70,10 +70,27 @@ class Ending(StatusModel):
     at: Time = Field(description="When the operator decided it.")
 
 
+class RewritingStatus(StatusModel):
+    """The stage before training, over all of its attempts; counts as its pod last said."""
+
+    hash: str = Field(max_length=64, description="sha256 of what the rewrites depend on in spec, hex.")
+    attempt: int = Field(description="The attempt that rewrites, or last did.")
+    rows: int = Field(default=0, description="Traces to rewrite, equal ones once.")
+    done: int = Field(default=0, description="Of them, those that the teacher has answered or refused.")
+    cached: int = Field(default=0, description="Of those done, the ones answered before that attempt.")
+    kept: int = Field(default=0, description="Rewrites that verify and fit, as far as they have been looked at.")
+    dropped: int = Field(default=0, description="Rewrites that do not.")
+    tokens: int = Field(default=0, description="The teacher's tokens spent, read and written.")
+    token_budget: int | None = Field(default=None, description="spec.rewrite.tokenBudget.")
+    eta_seconds: int | None = Field(default=None, description="Estimated time to the end, in seconds.")
+    finished_at: Time | None = Field(default=None, description="When it was done; it is not run again.")
+
+
 class AttemptStatus(StatusModel):
-    """The current attempt: one gang of pods."""
+    """The current attempt: one gang of pods, or the pod that rewrites."""
 
     number: int = Field(description="1, 2, …; part of every pod's name.")
+    stage: Stage = Field(default=Stage.TRAINING, description="What its pods do.")
     decided_at: Time = Field(description="When the attempt was decided.")
     not_before: Time | None = Field(default=None, description="Back-off: pods are not created before.")
     created_at: Time | None = Field(default=None, description="When every pod of the gang had been created.")
@@ -86,6 +103,7 @@ class AttemptRecord(StatusModel):
     """One line of the ledger of past attempts."""
 
     number: int
+    stage: Stage = Stage.TRAINING
     reason_class: EndClass = Field(alias="class")
     rank: int | None = None
     exit_code: int | None = None
@@ -111,13 +129,14 @@ class RestartCounts(StatusModel):
 
 
 class Budget(StatusModel):
-    """What is left of backoffLimit, reset by checkpoint progress."""
+    """What is left of backoffLimit, reset by checkpoint progress; while traces are rewritten, by further answers."""
 
     charged: int = Field(default=0, description="Charged failures since the last checkpoint progress.")
     disruptions: int = Field(default=0, description="Free restarts since the last checkpoint progress.")
     waits: int = Field(default=0, description="Consecutive incomplete or refused gangs; sets the back-off.")
     checkpoint_step: int | None = Field(default=None, description="Newest checkpoint at the last charge.")
     failed_step: int | None = Field(default=None, description="Step of the last application failure.")
+    rewritten_rows: int | None = Field(default=None, description="Traces that were rewritten at the last charge.")
 
 
 class SourceStatus(StatusModel):
@@ -168,6 +187,7 @@ class RunStatus(StatusModel):
     attempts: list[AttemptRecord] = Field(default_factory=list, max_length=10, description="Past ones, oldest first.")
     restarts: RestartCounts = Field(default_factory=RestartCounts)
     budget: Budget = Field(default_factory=Budget)
+    rewriting: RewritingStatus | None = Field(default=None, description="With spec.rewrite only.")
     progress: ProgressStatus | None = None
     metrics: dict[str, str] = Field(default_factory=dict, description="Decimal strings, 4 significant digits.")
     checkpoint: CheckpointView | None = None

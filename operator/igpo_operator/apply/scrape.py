@@ -164,5 +164,5 @@ def read_status(body: bytes) -> TrainerStatus:
 
 
 def _telling(status: TrainerStatus) -> TrainerStatus:
-    """What makes a run worth looking at; the counter moves all the time."""
-    return status.model_copy(update={"progress": 0, "eta_seconds": None})
+    """What makes a run worth looking at; the counter moves all the time, and so do the counts of rewritten traces."""
+    return status.model_copy(update={"progress": 0, "eta_seconds": None, "rewrite": None})

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from igpo_operator.api.reasons import Phase, Reason
-from igpo_operator.api.status import AttemptStatus, Resolved, SourceStatus
+from igpo_operator.api.status import Resolved, SourceStatus
 from igpo_operator.plan.chain import resolve
 from igpo_operator.plan.conditions import View
+from igpo_operator.plan.rewriting import with_attempt
 from igpo_operator.plan.scene import Scene, Step
 from igpo_operator.plan.suspend import before_start
 from igpo_operator.render.names import base_name
@@ -29,9 +30,9 @@ def begin(scene: Scene) -> Step:
             return Step(status, View(Phase.WAITING, link.reason, link.message, stalled=link.stalled))
         source = link.source
     number = 1 + max(_numbers(scene), default=0)
-    attempt = AttemptStatus(number=number, decided_at=scene.now)
+    status = status.model_copy(update={"resolved": _resolved(scene, image, source)})
     return Step(
-        status.model_copy(update={"attempt": attempt, "resolved": _resolved(scene, image, source)}),
+        with_attempt(status, terms, number, scene.now),
         View(Phase.PENDING, Reason.STARTING, f"attempt {number} is about to start"),
     )
 

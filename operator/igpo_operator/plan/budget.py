@@ -44,6 +44,19 @@ class Ended:
     """Newest complete checkpoint of the run."""
     ran: bool
     """Whether the whole gang ran."""
+    rewritten_rows: int | None = None
+    """Traces that are rewritten, when that is the attempt's stage."""
+
+    @property
+    def progress(self) -> str:
+        """What would have made earlier failures forgotten."""
+        return "a newer checkpoint" if self.rewritten_rows is None else "a further rewritten trace"
+
+    @property
+    def advice(self) -> str:
+        """What helps against disruptions."""
+        often = "save more often (checkpoints.everySteps) or " if self.rewritten_rows is None else ""
+        return f"{often}find quieter nodes"
 
 
 def judge(ended: Ended, budget: Budget, *, backoff_limit: int, facts: Facts, uid: str, now: datetime) -> Verdict:
@@ -69,11 +82,13 @@ def judge(ended: Ended, budget: Budget, *, backoff_limit: int, facts: Facts, uid
 
 
 def _renewed(budget: Budget, ended: Ended) -> Budget:
-    """Progress beyond the checkpoint of the last charge makes earlier failures forgotten."""
+    """Progress beyond that of the last charge makes earlier failures forgotten."""
     changes: dict[str, int | None] = {"waits": 0} if ended.ran else {}
-    newest = ended.checkpoint_step
+    newest, rows = ended.checkpoint_step, ended.rewritten_rows
     if newest is not None and (budget.checkpoint_step is None or newest > budget.checkpoint_step):
         changes |= {"charged": 0, "disruptions": 0, "failed_step": None, "checkpoint_step": newest}
+    if rows is not None and rows > (budget.rewritten_rows or 0):
+        changes |= {"charged": 0, "disruptions": 0, "rewritten_rows": rows}
     return budget.model_copy(update=changes)
 
 
@@ -95,7 +110,7 @@ def _charged(budget: Budget, ended: Ended, backoff_limit: int, facts: Facts, uid
             after,
             Failure(
                 Reason.BACKOFF_LIMIT_EXCEEDED,
-                f"{after.charged} failures without a newer checkpoint exceed backoffLimit {backoff_limit}; "
+                f"{after.charged} failures without {ended.progress} exceed backoffLimit {backoff_limit}; "
                 f"the last: {ending.message}",
             ),
         )
@@ -118,8 +133,8 @@ def _disrupted(budget: Budget, ended: Ended, facts: Facts, uid: str, now: dateti
             after,
             Failure(
                 Reason.TOO_MANY_DISRUPTIONS,
-                f"{count} disruptions without a newer checkpoint exceed the limit {facts.disruption_limit}; "
-                f"the last: {ended.ending.message}; save more often (checkpoints.everySteps) or find quieter nodes",
+                f"{count} disruptions without {ended.progress} exceed the limit {facts.disruption_limit}; "
+                f"the last: {ended.ending.message}; {ended.advice}",
             ),
         )
     if count == 1:

@@ -48,7 +48,7 @@ def _ending(scene: Scene, gang: Gang) -> Ending | None:
 def _actions(scene: Scene, attempt: AttemptStatus, gang: Gang) -> tuple[Action, ...]:
     """Children first: a pod whose ConfigMap or Service is missing would only wait."""
     observed = scene.observed
-    objects = rendered(observed.run, scene.resource, scene.resolved, attempt.number, observed.facts)
+    objects = rendered(observed.run, scene.resource, scene.resolved, attempt, observed.facts)
     claim = (Create(objects.claim),) if objects.claim is not None else ()
     shared = (objects.manifest, objects.service, objects.network_policy)
     pods = tuple(Create(objects.pods[rank]) for rank in gang.missing)

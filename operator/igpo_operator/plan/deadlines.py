@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from igpo_operator.api.reasons import EndClass
+from igpo_operator.api.reasons import EndClass, Stage
 from igpo_operator.api.status import AttemptStatus, Ending, RunStatus
 from igpo_operator.plan.gang import Gang
 from igpo_operator.plan.observed import Observed, Pod, Waiting
@@ -38,7 +38,7 @@ def deadlines(
     """All that apply to the attempt now; `attempt` has running_at once every rank has run."""
     if attempt.running_at is None:
         return list(_pre_running(terms, attempt, gang))
-    return [*_active(terms, status, attempt.running_at), *_stall(observed, terms, attempt, attempt.running_at)]
+    return [*_active(terms, status, attempt, attempt.running_at), *_stall(observed, terms, attempt, attempt.running_at)]
 
 
 def running_seconds(attempt: AttemptStatus, until: datetime) -> int:
@@ -68,21 +68,23 @@ def _named(late: list[str], pods: tuple[Pod, ...]) -> str:
     return f", e.g. {first.name} did not" + (f" ({why})" if why else "")
 
 
-def _active(terms: Terms, status: RunStatus, running_at: datetime) -> Iterator[Deadline]:
+def _active(terms: Terms, status: RunStatus, attempt: AttemptStatus, running_at: datetime) -> Iterator[Deadline]:
     if terms.active_deadline is None:
         return
+    remedy = "start a new run with model.from to go on from this one's volume"
+    if attempt.stage is Stage.REWRITING:
+        remedy = "the teacher's answers are kept: delete the run and apply it again with a longer one to go on"
     left = max(0, terms.active_deadline - status.running_seconds)
     yield Deadline(
         running_at + timedelta(seconds=left),
         EndClass.DEADLINE,
-        f"activeDeadlineSeconds {terms.active_deadline} of running time are used up; "
-        "start a new run with model.from to go on from this one's volume",
+        f"activeDeadlineSeconds {terms.active_deadline} of running time are used up; {remedy}",
     )
 
 
 def _stall(observed: Observed, terms: Terms, attempt: AttemptStatus, running_at: datetime) -> Iterator[Deadline]:
     """On the operator's own clock: a restart of the operator, not a failed scrape, starts it anew."""
-    scrape = observed.scrape
+    scrape, who = observed.scrape, "gang" if attempt.stage is Stage.TRAINING else "pod that rewrites"
     moved = [running_at, observed.facts.started_at]
     doing = f" (rank 0 has never answered on port {METRICS_PORT}: is a NetworkPolicy in the way?)"
     if scrape is not None and scrape.attempt == attempt.number:
@@ -91,7 +93,7 @@ def _stall(observed: Observed, terms: Terms, attempt: AttemptStatus, running_at:
     yield Deadline(
         _ceil(max(moved)) + timedelta(seconds=terms.stall_timeout),
         EndClass.HANG,
-        f"no progress for stallTimeoutSeconds {terms.stall_timeout}{doing}; the gang hangs and is restarted",
+        f"no progress for stallTimeoutSeconds {terms.stall_timeout}{doing}; the {who} hangs and is restarted",
     )
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
-from igpo_operator.api.reasons import ConditionType, EndClass, Phase, Reason
+from igpo_operator.api.reasons import ConditionType, EndClass, Phase, Reason, Stage
 from igpo_operator.api.status import RunStatus
 from igpo_operator.plan.actions import Event
 from igpo_operator.plan.conditions import find, is_true
+from igpo_operator.plan.rewriting import outcome, unfinished
 
 _MESSAGE_CHARACTERS: Final = 1000
 _NOTABLE: Final = frozenset({Reason.UNSCHEDULABLE, Reason.POD_FORCE_DELETED})
@@ -15,7 +16,7 @@ _NOTABLE: Final = frozenset({Reason.UNSCHEDULABLE, Reason.POD_FORCE_DELETED})
 
 def events(old: RunStatus, new: RunStatus) -> tuple[Event, ...]:
     """What happened between two stored statuses; from apply to Running: AttemptStarted and Training."""
-    kinds = (_admitted, _attempt, _ending, _phase, _trouble, _health)
+    kinds = (_admitted, _rewritten, _attempt, _ending, _phase, _trouble, _health)
     return tuple(event for kind in kinds for event in kind(old, new))
 
 
@@ -28,6 +29,12 @@ def _admitted(old: RunStatus, new: RunStatus) -> Iterator[Event]:
         yield _event("Normal", Reason.ADMITTED, "Kueue has admitted the gang")
 
 
+def _rewritten(old: RunStatus, new: RunStatus) -> Iterator[Event]:
+    stage = new.rewriting
+    if stage is not None and stage.finished_at is not None and (old.rewriting is None or unfinished(old) is not None):
+        yield _event("Normal", Reason.REWRITTEN, outcome(stage))
+
+
 def _attempt(old: RunStatus, new: RunStatus) -> Iterator[Event]:
     before, after = old.attempt, new.attempt
     if after is None:
@@ -37,10 +44,14 @@ def _attempt(old: RunStatus, new: RunStatus) -> Iterator[Event]:
         yield _event("Normal", Reason.RESUMED, new.message or "resumed")
     created = after.created_at is not None and not (same and before is not None and before.created_at is not None)
     if created and new.phase is not Phase.QUEUED:
-        pods = new.replicas.desired if new.replicas else 0
-        yield _event("Normal", Reason.ATTEMPT_STARTED, f"attempt {after.number}: {pods} pods are created")
+        pods = f"{new.replicas.desired if new.replicas else 0} pods are created"
+        what = "the pod that rewrites is created" if after.stage is Stage.REWRITING else pods
+        yield _event("Normal", Reason.ATTEMPT_STARTED, f"attempt {after.number}: {what}")
     if after.running_at is not None and not (same and before is not None and before.running_at is not None):
-        yield _event("Normal", Reason.TRAINING, f"attempt {after.number}: all ranks run")
+        if after.stage is Stage.REWRITING:
+            yield _event("Normal", Reason.REWRITING, f"attempt {after.number}: the pod that rewrites runs")
+        else:
+            yield _event("Normal", Reason.TRAINING, f"attempt {after.number}: all ranks run")
 
 
 def _ending(old: RunStatus, new: RunStatus) -> Iterator[Event]:

@@ -10,6 +10,7 @@ from typing import Final
 from igpo_operator.api.status import CheckpointView, ProgressStatus, Resolved, RunStatus
 from igpo_operator.plan.gang import Gang
 from igpo_operator.plan.observed import Scrape, Terminated
+from igpo_operator.plan.rewriting import told
 from igpo_trainer.spec.contract import CheckpointStatus, TerminationMessage
 
 LOADING: Final = frozenset({"starting", "data"})
@@ -36,7 +37,7 @@ def scraped(status: RunStatus, scrape: Scrape | None) -> RunStatus:
         counter=said.progress,
         moved_at=scrape.moved_at.replace(microsecond=0),
     )
-    return status.model_copy(
+    return told(status, said.rewrite).model_copy(
         update={
             "progress": progress,
             "metrics": {**status.metrics, **decimals(said.metrics)} if said.metrics else status.metrics,
@@ -48,12 +49,12 @@ def scraped(status: RunStatus, scrape: Scrape | None) -> RunStatus:
 
 
 def ended(status: RunStatus, gang: Gang, now: datetime) -> RunStatus:
-    """Take over what the ranks left in their termination messages: checkpoints that no scrape has shown."""
+    """Take over what the ranks left in their termination messages: checkpoints and counts that no scrape has shown."""
     for pod in gang.pods:
         if isinstance(pod.trainer, Terminated) and pod.trainer.message is not None:
             message = pod.trainer.message
             at = pod.trainer.finished_at or now
-            status = status.model_copy(
+            status = told(status, message.rewrite).model_copy(
                 update={
                     "checkpoint": _newer(status.checkpoint, _latest(message), at),
                     "best_checkpoint": _replaced(status.best_checkpoint, message.best, at),

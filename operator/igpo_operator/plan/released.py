@@ -52,7 +52,7 @@ def _children(observed: Observed) -> Iterator[DeleteChild]:
         resource = spec_of(run.kind, run.spec)
     except SpecError:  # its ConfigMap then stays until the run is deleted
         return
-    objects = rendered(run, resource, status.resolved, status.attempt.number, observed.facts)
+    objects = rendered(run, resource, status.resolved, status.attempt, observed.facts)
     yield DeleteChild("ConfigMap", objects.manifest["metadata"]["name"])
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from igpo_operator.api.reasons import Reason
+from igpo_operator.api.reasons import Reason, Stage
 from igpo_operator.api.spec import RunResource
 from igpo_operator.api.status import AttemptStatus, Replicas, Resolved, RunStatus
 from igpo_operator.plan.actions import Action, DeletePod
@@ -38,7 +38,11 @@ class Scene:
 
     def gang(self, attempt: AttemptStatus) -> Gang:
         """Pods of an attempt."""
-        return Gang.of(self.observed.pods, attempt.number, self.terms.replicas)
+        return Gang.of(self.observed.pods, attempt.number, self.size(attempt))
+
+    def size(self, attempt: AttemptStatus) -> int:
+        """How many pods an attempt has."""
+        return 1 if attempt.stage is Stage.REWRITING else self.terms.replicas
 
     def other_pods(self, attempt: AttemptStatus) -> tuple[Pod, ...]:
         """Pods of every other attempt."""

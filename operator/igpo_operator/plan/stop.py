@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from igpo_operator.api.reasons import ConditionType, EndClass, Phase, Reason
-from igpo_operator.api.status import AttemptRecord, AttemptStatus, Ending, Replicas, RestartCounts, RunStatus
+from igpo_operator.api.reasons import ConditionType, EndClass, Phase, Reason, Stage
+from igpo_operator.api.status import AttemptRecord, AttemptStatus, Budget, Ending, Replicas, RestartCounts, RunStatus
 from igpo_operator.plan.actions import Action
 from igpo_operator.plan.budget import Ended, Verdict, judge
 from igpo_operator.plan.cause import final_cause
@@ -13,8 +13,10 @@ from igpo_operator.plan.gang import Gang
 from igpo_operator.plan.overdue import Overdue, overdue
 from igpo_operator.plan.progress import completed, ended, scraped
 from igpo_operator.plan.queueing import give_back, leaves_queue
+from igpo_operator.plan.rewriting import finished, origin, outcome, running_phase, with_attempt
 from igpo_operator.plan.scene import Admission, Scene, Step, delete_unfinished, replicas
 from igpo_operator.plan.suspend import suspended_view
+from igpo_trainer.spec.contract import MAX_ATTEMPT
 
 LEDGER = 10
 """Attempts that status remembers."""
@@ -59,15 +61,18 @@ def _stopping(scene: Scene, attempt: AttemptStatus, ending: Ending) -> View:
     """What is said from the ending until the attempt is closed."""
     status, end_class = scene.status, ending.reason_class
     if end_class is EndClass.COMPLETED:
-        text = "every rank has finished; what is left of the pods is stopped"
-        return View(Phase.RUNNING, Reason.TRAINING, text, ready=is_true(status, ConditionType.READY))
+        who, reason = "every rank has", Reason.TRAINING
+        if attempt.stage is Stage.REWRITING:
+            who, reason = "the pod that rewrites has", Reason.REWRITING
+        text = f"{who} finished; what is left of the pods is stopped"
+        return View(running_phase(attempt), reason, text, ready=is_true(status, ConditionType.READY))
     if end_class is EndClass.SUSPENDED:
         text = f"stopping attempt {attempt.number}: it saves its state first"
         return View(Phase.SUSPENDING, Reason.SUSPENDING, text)
     verdict = _verdict(scene, attempt, ending, status)
     text = f"stopping attempt {attempt.number}: {ending.message}"
     if verdict.failure is not None:
-        phase = Phase.RUNNING if attempt.running_at is not None else Phase.STARTING
+        phase = running_phase(attempt) if attempt.running_at is not None else Phase.STARTING
         return View(phase, verdict.failure.reason, text)
     if end_class is EndClass.REFUSED:
         return View(Phase.RESTARTING, Reason.stored(ending.cause, Reason.POD_REFUSED), ending.message, stalled=True)
@@ -92,8 +97,10 @@ def _overdue_view(view: View, late: Overdue) -> View:
 
 
 def _verdict(scene: Scene, attempt: AttemptStatus, ending: Ending, status: RunStatus) -> Verdict:
-    checkpoint = status.checkpoint
-    over = Ended(attempt.number, ending, checkpoint.step if checkpoint else None, attempt.running_at is not None)
+    checkpoint, stage = status.checkpoint, status.rewriting
+    rows = stage.done if stage is not None and attempt.stage is Stage.REWRITING else None
+    step = checkpoint.step if checkpoint else None
+    over = Ended(attempt.number, ending, step, attempt.running_at is not None, rewritten_rows=rows)
     return judge(
         over,
         status.budget,
@@ -119,6 +126,8 @@ def _close(scene: Scene, attempt: AttemptStatus, ending: Ending, gang: Gang) -> 
         }
     )
     if ending.reason_class is EndClass.COMPLETED:
+        if attempt.stage is Stage.REWRITING:
+            return _rewritten(scene, status, attempt)
         return _complete(scene, status, ending)
     if verdict.failure is not None:
         status = status.model_copy(update={"completion_time": scene.now})
@@ -135,9 +144,12 @@ def _record(
     scene: Scene, attempt: AttemptStatus, ending: Ending, gang: Gang, status: RunStatus, ran: int
 ) -> AttemptRecord:
     step = status.progress.step if ending.step is None and status.progress else ending.step
+    if attempt.stage is Stage.REWRITING:
+        step = None
     planned = status.replicas.desired if status.replicas else 0  # pods that are gone by now belonged to it, too
     return AttemptRecord(
         number=attempt.number,
+        stage=attempt.stage,
         reason_class=ending.reason_class,
         rank=ending.rank,
         exit_code=ending.exit_code,
@@ -148,9 +160,25 @@ def _record(
         started_at=attempt.running_at or attempt.created_at,
         ended_at=ending.at,
         running_seconds=ran,
-        workers=max(planned, len(gang.pods)) or scene.terms.replicas,
+        workers=max(planned, len(gang.pods)) or scene.size(attempt),
         image=status.resolved.image if status.resolved else None,
     )
+
+
+def _rewritten(scene: Scene, status: RunStatus, attempt: AttemptStatus) -> Step:
+    """The traces are rewritten, once and for all: the gang follows, with nothing charged to it yet."""
+    status = finished(status, scene.now).model_copy(update={"budget": Budget()})
+    if scene.terms.suspend:
+        return Step(status, suspended_view(status))
+    number = attempt.number + 1
+    if number > MAX_ATTEMPT:
+        text = f"attempt {attempt.number} was the last that a run may have; delete the run and apply it again"
+        failed = status.model_copy(update={"completion_time": scene.now})
+        return Step(failed, View(Phase.FAILED, Reason.TOO_MANY_DISRUPTIONS, text))
+    status = with_attempt(status, scene.terms, number, scene.now)
+    status = status.model_copy(update={"replicas": Replicas(desired=scene.terms.replicas)})
+    came_to = outcome(status.rewriting) if status.rewriting is not None else ""
+    return Step(status, View(Phase.PENDING, Reason.REWRITTEN, f"{came_to}; attempt {number} trains on them"))
 
 
 def _complete(scene: Scene, status: RunStatus, ending: Ending) -> Step:
@@ -168,8 +196,10 @@ def _complete(scene: Scene, status: RunStatus, ending: Ending) -> Step:
 
 def _next(scene: Scene, status: RunStatus, attempt: AttemptStatus, ending: Ending, verdict: Verdict) -> Step:
     number = attempt.number + 1
-    following = AttemptStatus(number=number, decided_at=scene.now, not_before=verdict.not_before)
-    status = status.model_copy(update={"attempt": following, "replicas": Replicas(desired=scene.terms.replicas)})
+    status = with_attempt(status, scene.terms, number, scene.now, verdict.not_before)
+    assert status.attempt is not None
+    following = status.attempt
+    status = status.model_copy(update={"replicas": Replicas(desired=scene.size(following))})
     return Step(status, _following(status, following, ending), requeue_at=verdict.not_before)
 
 
@@ -178,12 +208,10 @@ def _following(status: RunStatus, attempt: AttemptStatus, ending: Ending) -> Vie
         return View(Phase.PENDING, Reason.stored(ending.cause, Reason.POD_REFUSED), ending.message, stalled=True)
     if ending.reason_class is EndClass.GANG_INCOMPLETE:
         return _incomplete(status, Phase.PENDING, ending.message)
-    where = f"from the checkpoint of step {status.checkpoint.step}" if status.checkpoint else "from the start"
     when = f"at {attempt.not_before:%H:%M:%SZ}" if attempt.not_before else "at once"
     reason = Reason.BACKING_OFF if attempt.not_before else Reason.RESTARTING
-    text = (
-        f"attempt {attempt.number} starts {when}, {where}; the last one ended ({ending.reason_class}): {ending.message}"
-    )
+    last = f"the last one ended ({ending.reason_class}): {ending.message}"
+    text = f"attempt {attempt.number} starts {when}, {origin(status)}; {last}"
     return View(Phase.PENDING, reason, text)
 
 

@@ -6,6 +6,7 @@ from igpo_operator.plan.actions import Action
 from igpo_operator.plan.conditions import View
 from igpo_operator.plan.overdue import overdue
 from igpo_operator.plan.queueing import give_back
+from igpo_operator.plan.rewriting import origin, unfinished, with_attempt
 from igpo_operator.plan.scene import Scene, Step, delete_all
 from igpo_trainer.spec.contract import MAX_ATTEMPT
 
@@ -31,6 +32,10 @@ def suspended_view(status: RunStatus) -> View:
     if status.attempt is None:
         return View(Phase.SUSPENDED, Reason.SUSPENDED, f"suspended before it started; {_REMEDY}")
     saved = f"saved{at}" if status.checkpoint else "no checkpoint was saved yet"
+    if (stage := unfinished(status)) is not None:
+        saved = f"{stage.done} of {stage.rows} traces are rewritten" if stage.rows else "no trace is rewritten yet"
+    elif status.rewriting is not None and not status.checkpoint:
+        saved = f"the traces are rewritten, {saved}"
     return View(Phase.SUSPENDED, Reason.SUSPENDED, f"suspended, {saved}; {_REMEDY}")
 
 
@@ -44,9 +49,7 @@ def resume(scene: Scene, last: AttemptStatus) -> Step:
     resolved = status.resolved
     if resolved is not None and scene.terms.image and scene.terms.image != resolved.image:
         resolved = resolved.model_copy(update={"image": scene.terms.image, "image_digest": None})
-    attempt = AttemptStatus(number=number, decided_at=scene.now)
-    where = f"from the checkpoint of step {status.checkpoint.step}" if status.checkpoint else "from the start"
     return Step(
-        status.model_copy(update={"attempt": attempt, "resolved": resolved}),
-        View(Phase.PENDING, Reason.RESUMED, f"resumes as attempt {number} {where}"),
+        with_attempt(status.model_copy(update={"resolved": resolved}), scene.terms, number, scene.now),
+        View(Phase.PENDING, Reason.RESUMED, f"resumes as attempt {number} {origin(status)}"),
     )

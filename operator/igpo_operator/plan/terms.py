@@ -1,9 +1,16 @@
 """What planning needs to know of a spec: few numbers and names, in one flat value."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from igpo_operator.api.spec import RunResource
+from igpo_trainer.spec.document import Spec
+from igpo_trainer.spec.identity import spec_hash
 from igpo_trainer.spec.model import CheckpointSource
+from igpo_trainer.spec.sft import LengthAlignedSFTSpec
+
+_REWRITE_INPUTS: Final = frozenset({"model", "dataset", "prompt", "rewrite", "length", "seed"})
+"""Fields of spec that rewrites depend on: the rows, what the teacher is asked, the tokenizer and the canvas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +28,8 @@ class Terms:
     ttl: int | None = None
     force_delete_after: int | None = None
     source: CheckpointSource | None = None
+    rewrite_hash: str | None = None
+    """What rewrites depend on; None without spec.rewrite."""
 
     @classmethod
     def of(cls, resource: RunResource) -> "Terms":
@@ -39,4 +48,12 @@ class Terms:
             ttl=policy.ttl_seconds_after_finished,
             force_delete_after=policy.force_delete_after_seconds,
             source=trainer.model.from_,
+            rewrite_hash=_rewrite_hash(trainer),
         )
+
+
+def _rewrite_hash(spec: Spec) -> str | None:
+    if not isinstance(spec, LengthAlignedSFTSpec) or spec.rewrite is None:
+        return None
+    fields = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=set(_REWRITE_INPUTS))
+    return spec_hash({"spec": fields})

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from igpo_operator.api.reasons import ConditionType, Phase, Reason
+from igpo_operator.api.reasons import ConditionType, Phase, Reason, Stage
 from igpo_operator.api.status import AttemptStatus, Ending, RunStatus
 from igpo_operator.plan.cause import first_cause, undecided_until
 from igpo_operator.plan.conditions import View, find, is_true
@@ -73,8 +73,8 @@ def _view(scene: Scene, attempt: AttemptStatus, gang: Gang) -> tuple[View, datet
         return _running(scene, attempt, gang), None
     if gang.gated:
         text = f"{len(gang.pods)} pods wait for admission"
-        if scene.terms.queue_name:
-            text = f"{len(gang.pods)} pods wait in queue {scene.terms.queue_name} for quota; see kubectl get workloads"
+        if queue := _queue(scene, attempt):
+            text = f"{len(gang.pods)} pods wait in queue {queue} for quota; see kubectl get workloads"
         return View(Phase.QUEUED, Reason.QUEUED, text), None
     trouble, look = obstacle(gang, scene.now)
     if trouble is not None:
@@ -84,9 +84,21 @@ def _view(scene: Scene, attempt: AttemptStatus, gang: Gang) -> tuple[View, datet
     return View(Phase.STARTING, Reason.STARTING, text), look
 
 
+def _queue(scene: Scene, attempt: AttemptStatus) -> str:
+    """The queue that an attempt's pods wait in; the pod that rewrites waits in none."""
+    return scene.terms.queue_name if attempt.stage is Stage.TRAINING else ""
+
+
 def _running(scene: Scene, attempt: AttemptStatus, gang: Gang) -> View:
     stored, scrape = scene.status.attempt, scene.observed.scrape
     was_ready = stored is not None and stored.running_at is not None and is_true(scene.status, ConditionType.READY)
+    if attempt.stage is Stage.REWRITING:
+        said = scrape.status.rewrite if scrape is not None and scrape.attempt == attempt.number else None
+        if was_ready or (said is not None and said.done >= 1):
+            text = f"attempt {attempt.number}: a teacher rewrites the traces; status.rewriting counts them"
+            return View(Phase.REWRITING, Reason.REWRITING, text, ready=True)
+        text = f"attempt {attempt.number}: the pod that rewrites runs; the teacher has not answered yet"
+        return View(Phase.REWRITING, Reason.REWRITING, text)
     stepped = scrape is not None and scrape.attempt == attempt.number and scrape.status.step >= 1
     if was_ready or stepped:
         text = f"attempt {attempt.number} trains on {gang.size} pods"
@@ -108,11 +120,12 @@ def _message(scene: Scene, trouble: Obstacle) -> str:
 
 def _admission(scene: Scene, attempt: AttemptStatus, gang: Gang) -> Admission | None:
     """Mirror the queue; a gang that once was incomplete is admitted again when it runs."""
+    queue = _queue(scene, attempt)
     if gang.gated:
-        return Admission(False, Reason.QUEUED, f"waits in queue {scene.terms.queue_name or 'of another controller'}")
+        return Admission(False, Reason.QUEUED, f"waits in queue {queue or 'of another controller'}")
     incomplete = find(scene.status, ConditionType.ADMITTED)
-    if scene.terms.queue_name:
-        return Admission(True, Reason.ADMITTED, f"admitted by queue {scene.terms.queue_name}")
+    if queue:
+        return Admission(True, Reason.ADMITTED, f"admitted by queue {queue}")
     if incomplete is not None and attempt.running_at is not None:
         return Admission(True, Reason.ADMITTED, "every pod runs")
     return None

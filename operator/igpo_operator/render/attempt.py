@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from igpo_operator.api.kinds import Kind
+from igpo_operator.api.reasons import Stage
 from igpo_operator.api.spec import RunResource
 from igpo_operator.api.status import Resolved
 from igpo_operator.render.claim import claim
@@ -26,7 +27,7 @@ class AttemptObjects:
     claim: dict[str, Any] | None
     """None when the run uses a claim that exists."""
     pods: tuple[dict[str, Any], ...]
-    """By node rank."""
+    """By node rank; one when traces are rewritten."""
 
 
 def objects(
@@ -39,6 +40,7 @@ def objects(
     resolved: Resolved,
     attempt: int,
     linger_seconds: float,
+    stage: Stage = Stage.TRAINING,
     scrapers: Sequence[Peer] = DEFAULT_SCRAPERS,
 ) -> AttemptObjects:
     """Render an attempt: the same arguments always give the same objects.
@@ -46,7 +48,7 @@ def objects(
     linger_seconds is how long a finished trainer keeps its metrics up; scrapers are NetworkPolicy peers that may read
     them.
     """
-    gang = Gang(kind, namespace, name, uid, resource, resolved, attempt, linger_seconds)
+    gang = Gang(kind, namespace, name, uid, resource, resolved, attempt, linger_seconds, stage)
     config = manifest(gang)
     return AttemptObjects(
         manifest=config,

@@ -9,8 +9,10 @@ from igpo_trainer.spec.contract import (
     GRACE_VARIABLE,
     RENDEZVOUS_PORT,
     RUN_ID_VARIABLE,
+    TEACHER_API_KEY_VARIABLE,
     VOLUME_PATH,
 )
+from igpo_trainer.spec.sft import LengthAlignedSFTSpec
 
 SCRATCH_PATH: Final = "/tmp"  # noqa: S108  # the pod's own, a mount
 CACHE_PATH: Final = VOLUME_PATH / ".cache" / "huggingface"
@@ -26,8 +28,33 @@ def environment(gang: Gang, rank: int) -> list[dict[str, Any]]:
     workers = gang.resource.cluster.workers
     theirs = [it.model_dump(mode="json", by_alias=True, exclude_none=True) for it in workers.env or ()]
     taken = {variable["name"] for variable in theirs}
-    ours = _launch(gang, rank) | _places()
-    return [{"name": name, "value": value} for name, value in ours.items() if name not in taken] + theirs
+    ours = _attempt(gang) | ({} if gang.rewrites else _launch(gang, rank)) | _places()
+    plain = [{"name": name, "value": value} for name, value in ours.items() if name not in taken]
+    return [*plain, *_teacher_key(gang), *theirs]
+
+
+def _attempt(gang: Gang) -> dict[str, str]:
+    return {
+        RUN_ID_VARIABLE: gang.uid,
+        ATTEMPT_VARIABLE: str(gang.attempt),
+        GRACE_VARIABLE: str(gang.resource.cluster.run_policy.termination_grace_period_seconds),
+    }
+
+
+def _teacher_key(gang: Gang) -> list[dict[str, Any]]:
+    """The teacher's key, for the pod that rewrites and no other: the kubelet reads the Secret, the operator never."""
+    spec = gang.resource.trainer
+    if not gang.rewrites or not isinstance(spec, LengthAlignedSFTSpec) or spec.rewrite is None:
+        return []
+    secret = spec.rewrite.teacher.api_key_secret_ref
+    if secret is None:
+        return []
+    return [
+        {
+            "name": TEACHER_API_KEY_VARIABLE,
+            "valueFrom": {"secretKeyRef": {"name": secret.name, "key": secret.key}},
+        }
+    ]
 
 
 def _launch(gang: Gang, rank: int) -> dict[str, str]:
@@ -36,9 +63,6 @@ def _launch(gang: Gang, rank: int) -> dict[str, str]:
     # Pods start as far apart as their images take to arrive; who gives up on them is the operator, not torchrun.
     patience = policy.pre_running_deadline_seconds + _RENDEZVOUS_MARGIN_SECONDS
     return {
-        RUN_ID_VARIABLE: gang.uid,
-        ATTEMPT_VARIABLE: str(gang.attempt),
-        GRACE_VARIABLE: str(policy.termination_grace_period_seconds),
         "PET_NNODES": str(gang.replicas),
         "PET_NODE_RANK": str(rank),
         "PET_NPROC_PER_NODE": str(gang.processes),

@@ -11,12 +11,12 @@ from igpo_operator.render.names import (
 
 
 def queue_labels(gang: Gang) -> dict[str, str]:
-    """Labels of a pod; none without a queue.
+    """Labels of a pod; none without a queue, nor of the pod that rewrites: it asks for nothing that is queued for.
 
     The group is the same for all attempts until a suspend, so that a restarted gang keeps its quota.
     """
     policy = gang.resource.cluster.run_policy
-    if not policy.queue_name:
+    if gang.rewrites or not policy.queue_name:
         return {}
     labels = {
         KUEUE_QUEUE_LABEL: policy.queue_name,
@@ -28,5 +28,5 @@ def queue_labels(gang: Gang) -> dict[str, str]:
 
 
 def queue_annotations(gang: Gang) -> dict[str, str]:
-    """Annotations of a pod; none without a queue."""
-    return {KUEUE_COUNT_ANNOTATION: str(gang.replicas)} if gang.resource.cluster.run_policy.queue_name else {}
+    """Annotations of a pod; none without the labels."""
+    return {KUEUE_COUNT_ANNOTATION: str(gang.replicas)} if queue_labels(gang) else {}

@@ -12,6 +12,8 @@ KIND_LABEL: Final = f"{GROUP}/kind"
 RUN_LABEL: Final = f"{GROUP}/run"
 ATTEMPT_LABEL: Final = f"{GROUP}/attempt"
 RANK_LABEL: Final = f"{GROUP}/rank"
+STAGE_LABEL: Final = f"{GROUP}/stage"
+"""Only of the pod that rewrites traces."""
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 
 TRAINER_CONTAINER: Final = "trainer"

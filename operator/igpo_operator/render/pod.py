@@ -1,4 +1,4 @@
-"""One pod of a gang."""
+"""One pod of a gang, or the pod that rewrites traces: of the same shape and in the same place, but without GPUs."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -8,7 +8,7 @@ from igpo_operator.render.child import child
 from igpo_operator.render.environment import environment
 from igpo_operator.render.gang import Gang
 from igpo_operator.render.kueue import queue_annotations, queue_labels
-from igpo_operator.render.names import METRICS_PORT_NAME, TRAINER_CONTAINER, pod_labels, service_name
+from igpo_operator.render.names import METRICS_PORT_NAME, STAGE_LABEL, TRAINER_CONTAINER, pod_labels, service_name
 from igpo_operator.render.security import container_security, pod_security
 from igpo_operator.render.volumes import volume_mounts, volumes
 from igpo_trainer.spec.base import SpecModel
@@ -24,8 +24,8 @@ DEFAULT_ANNOTATIONS: Final = {
 }
 """No mesh between ranks, and no autoscaler that moves a pod to save a node; the manifest may say otherwise."""
 
-LAUNCH: Final = ("env", "--block-signal=TERM", "igpo-launch")
-"""The launcher, started so that the kernel keeps a SIGTERM for it until it listens.
+KEEP_SIGTERM: Final = ("env", "--block-signal=TERM")
+"""Starts the trainer's command so that the kernel keeps a SIGTERM for it until it listens.
 
 Signals that PID 1 has no handler for are dropped, unless they are blocked: a gang that is deleted while Python starts
 would otherwise hold its GPUs for the whole grace period.
@@ -40,6 +40,7 @@ def pod(gang: Gang, rank: int, manifest_name: str) -> dict[str, Any]:
         DEFAULT_LABELS
         | (workers.labels or {})
         | pod_labels(gang.kind, gang.name, gang.attempt, rank)
+        | ({STAGE_LABEL: gang.stage.value} if gang.rewrites else {})
         | queue_labels(gang)
     )
     head["metadata"]["annotations"] = DEFAULT_ANNOTATIONS | (workers.annotations or {}) | queue_annotations(gang)
@@ -87,14 +88,15 @@ def _trainer(gang: Gang, rank: int) -> dict[str, Any]:
     optional: dict[str, Any] = {
         "imagePullPolicy": workers.image_pull_policy,
         "envFrom": _plain_list(workers.env_from),
-        "resources": resources(workers),
+        "resources": resources(workers, accelerated=not gang.rewrites),
     }
     if rank == 0:  # only global rank 0 serves metrics, and a monitor finds its targets by the port's name
         optional["ports"] = [{"name": METRICS_PORT_NAME, "containerPort": METRICS_PORT, "protocol": "TCP"}]
+    command = "igpo-rewrite" if gang.rewrites else "igpo-launch"
     return {
         "name": TRAINER_CONTAINER,
         "image": gang.resolved.image,
-        "command": [*LAUNCH, f"--linger-seconds={gang.linger_seconds:g}"],
+        "command": [*KEEP_SIGTERM, command, f"--linger-seconds={gang.linger_seconds:g}"],
         "env": environment(gang, rank),
         "volumeMounts": volume_mounts(gang),
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -103,16 +105,17 @@ def _trainer(gang: Gang, rank: int) -> dict[str, Any]:
     }
 
 
-def resources(workers: Workers) -> dict[str, Any]:
-    """Requests and limits as given, GPUs and other extended resources beside them.
+def resources(workers: Workers, *, accelerated: bool = True) -> dict[str, Any]:
+    """Requests and limits as given; GPUs and other extended resources beside them if it is `accelerated`.
 
     Nothing is asked for CPU and memory by default: what a run needs depends on its model, and a guess would either
     starve it or keep it from being scheduled. A namespace's LimitRange applies.
     """
     given = workers.resources
-    requests = dict((given and given.requests) or {}) | dict(workers.extra_resources or {})
-    limits = dict((given and given.limits) or {}) | dict(workers.extra_resources or {})
-    if workers.gpus_per_worker:
+    extra = dict((workers.extra_resources if accelerated else None) or {})
+    requests = dict((given and given.requests) or {}) | extra
+    limits = dict((given and given.limits) or {}) | extra
+    if accelerated and workers.gpus_per_worker:
         limits[GPU_RESOURCE] = workers.gpus_per_worker
     parts = {"requests": requests, "limits": limits}
     return {name: {key: str(value) for key, value in part.items()} for name, part in parts.items() if part}

@@ -94,9 +94,9 @@ class Team:
 
         return until(probe, f"{name} to have {kind}/{reason}", within, every=0.2)
 
-    def end(self, pod: str, code: int = 0, step: int | None = None) -> None:
+    def end(self, pod: str, code: int = 0, step: int | None = None, **said: Any) -> None:
         """Let a pod's trainer end with a code and the termination message that goes with it."""
-        message = {"code": code, "reason": "done" if code == 0 else "it broke", "step": step}
+        message = {"code": code, "reason": "done" if code == 0 else "it broke", "step": step} | said
         kwok.end_pod(self.cluster, self.namespace, pod, code, message=json.dumps(message))
 
     def end_all(self, name: str, attempt: int, replicas: int = 2, step: int = 30) -> None:

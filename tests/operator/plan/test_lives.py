@@ -3,6 +3,7 @@
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from igpo_operator.api.kinds import IGPO_TRAINING, LENGTH_ALIGNED_SFT
 from planworld import pictures
 from planworld.life import NAME, POLICY, QUOTA, Life
 from planworld.world import World
@@ -43,8 +44,11 @@ def worlds(draw):
         policy["ttlSecondsAfterFinished"] = 60
     if draw(st.booleans()):
         policy["activeDeadlineSeconds"] = 5000
-    raw = pictures.spec(replicas=draw(st.integers(1, 3)), runPolicy=policy, suspend=draw(st.booleans()))
-    return World(spec=raw, queued=queued)
+    workers = {"replicas": draw(st.integers(1, 3)), "gpusPerWorker": 0}
+    rewrites = draw(st.booleans())
+    base = pictures.rewriting_spec if rewrites else pictures.spec
+    raw = base(workers=workers, runPolicy=policy, suspend=draw(st.booleans()))
+    return World(spec=raw, kind=LENGTH_ALIGNED_SFT if rewrites else IGPO_TRAINING, queued=queued)
 
 
 @settings(max_examples=100)
@@ -55,6 +59,6 @@ def test_whatever_happens_no_attempts_overlap_none_is_charged_twice_and_the_run_
         getattr(life, name)(*arguments)
         life.check()
     for record in world.status.attempts:
-        event(f"class {record.reason_class}")
+        event(f"{record.stage}: class {record.reason_class}")
     life.end_well()
     event(f"{world.status.phase}")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from igpo_operator.api.reasons import ConditionType, EndClass, Phase
+from igpo_operator.api.reasons import ConditionType, EndClass, Phase, Stage
 from igpo_operator.plan.conditions import is_true
 from igpo_operator.plan.observed import Pod, Running
 from igpo_operator.plan.plan import plan
@@ -31,6 +31,7 @@ class Life:
             self.check()
         if steps:
             world.train(steps, save=save)
+            world.rewrite(steps)
 
     def reconcile(self, crash: int | None) -> None:
         self.world.reconcile(crash_after=crash)
@@ -86,7 +87,7 @@ class Life:
 
     def finish(self) -> None:
         world = self.world
-        if len(world.running()) == world.spec["workers"]["replicas"]:
+        if len(world.running()) == world.size:
             world.finish()
 
     def check(self) -> None:
@@ -97,6 +98,11 @@ class Life:
         numbers = [record.number for record in status.attempts]
         assert numbers == sorted(set(numbers)), "every attempt is closed once"
         assert status.budget.charged <= world.charges
+        stages = [record.stage for record in status.attempts] + ([status.attempt.stage] if status.attempt else [])
+        assert stages == sorted(stages), "what is rewritten once is not rewritten again"
+        if status.rewriting is not None:
+            trains = status.attempt is not None and status.attempt.stage is Stage.TRAINING
+            assert not trains or status.rewriting.finished_at is not None, "no gang before the traces are rewritten"
         if status.observed_generation is not None:
             busy = [is_true(status, ConditionType.RECONCILING), is_true(status, ConditionType.STALLED)]
             settled = status.phase in (Phase.COMPLETE, Phase.SUSPENDED) or is_true(status, ConditionType.READY)
@@ -107,12 +113,13 @@ class Life:
         world = self.world
         world.refuse = world.refusal = None
         world.change(suspend=False)
-        for _ in range(80):
+        for _ in range(100):
             if world.status.phase.terminal:
                 break
             world.live(100)
             world.train(10, save=True)
-            if world.trainer.step >= world.spec["steps"]:
+            world.rewrite(10)
+            if world.teacher.done >= world.teacher.rows if world.rewriting else world.trainer.step >= world.steps:
                 self.finish()
             world.settle()
             self.check()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from igpo_operator.api.kinds import LENGTH_ALIGNED_SFT
 from igpo_operator.api.status import RunStatus
 from planworld import pictures
 from planworld.life import QUOTA
@@ -94,6 +95,32 @@ def suspended() -> World:
     return world
 
 
+def rewriting() -> World:
+    world = World(spec=pictures.rewriting_spec(), kind=LENGTH_ALIGNED_SFT)
+    for _ in range(3):
+        world.live(2)
+    world.rewrite(7)
+    world.tick(30)
+    world.settle()
+    return world
+
+
+def rewriting_failed() -> World:
+    world = rewriting()
+    world.exit(world.of_attempt()[0], 137, last_lines=["7 of 20 traces", "Killed"])
+    world.settle()
+    world.kubelet()
+    world.settle()
+    return world
+
+
+def rewritten() -> World:
+    world = rewriting()
+    world.finish()
+    world.settle()
+    return world
+
+
 def complete() -> World:
     world = running()
     world.finish()
@@ -133,6 +160,9 @@ MOMENTS: dict[str, Callable[[], World]] = {
         backing_off,
         suspending,
         suspended,
+        rewriting,
+        rewriting_failed,
+        rewritten,
         complete,
         failed,
     )

@@ -39,6 +39,16 @@ def sft_spec(**changes: Any) -> dict[str, Any]:
     return {**base, **changes}
 
 
+def rewriting_spec(**changes: Any) -> dict[str, Any]:
+    """A LengthAlignedSFT whose traces a teacher rewrites."""
+    teacher = {
+        "baseUrl": "https://teacher.example/v1",
+        "model": "concise-70b",
+        "apiKeySecretRef": {"name": "teacher", "key": "token"},
+    }
+    return sft_spec(**{"rewrite": {"teacher": teacher}, **changes})
+
+
 def run(raw: dict[str, Any] | None = None, status: RunStatus | None = None, **changes: Any) -> Run:
     given = Run(
         kind=IGPO_TRAINING,

@@ -4,13 +4,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from igpo_operator.api.reasons import Phase
+from igpo_operator.api.kinds import IGPO_TRAINING, Kind
+from igpo_operator.api.reasons import Phase, Stage
 from igpo_operator.api.status import RunStatus
 from igpo_operator.plan.actions import Action, AnnotatePod, Apply, Create, DeleteChild, DeletePod, Event, Plan
 from igpo_operator.plan.observed import Disruption, Observed, Pod, Refusal, Running, Scrape, Terminated, Waiting
 from igpo_operator.plan.plan import plan
-from igpo_operator.render.names import ATTEMPT_LABEL, KUEUE_RETRIABLE_ANNOTATION, RANK_LABEL
-from igpo_trainer.spec.contract import CheckpointStatus, TerminationMessage, TrainerStatus
+from igpo_operator.render.names import ATTEMPT_LABEL, KUEUE_RETRIABLE_ANNOTATION, RANK_LABEL, STAGE_LABEL
+from igpo_trainer.spec.contract import CheckpointStatus, RewriteStatus, TerminationMessage, TrainerStatus
 from planworld import pictures
 
 GRACE = timedelta(seconds=30)
@@ -26,10 +27,33 @@ class Trainer:
 
 
 @dataclass
+class Teacher:
+    """What the pod that rewrites has on the volume."""
+
+    rows: int = 20
+    done: int = 0
+    before: int = 0
+    """Of them, those from before the current pod."""
+
+    @property
+    def said(self) -> RewriteStatus:
+        dropped = self.done // 5
+        return RewriteStatus(
+            rows=self.rows,
+            done=self.done,
+            cached=self.before,
+            kept=self.done - dropped,
+            dropped=dropped,
+            tokens=100 * self.done,
+        )
+
+
+@dataclass
 class World:
     """A namespace with one run."""
 
     spec: dict[str, Any] = field(default_factory=pictures.spec)
+    kind: Kind = IGPO_TRAINING
     queued: bool = False
     now: datetime = pictures.NOW
     generation: int = 1
@@ -37,6 +61,7 @@ class World:
     pods: dict[str, Pod] = field(default_factory=dict)
     dead_nodes: set[str] = field(default_factory=set)
     trainer: Trainer = field(default_factory=Trainer)
+    teacher: Teacher = field(default_factory=Teacher)
     scrape: Scrape | None = None
     refusal: Refusal | None = None
     refuse: tuple[int, str] | None = None
@@ -56,10 +81,26 @@ class World:
     def status(self) -> RunStatus:
         return RunStatus.read(self.stored)
 
+    @property
+    def rewriting(self) -> bool:
+        """Whether the current attempt rewrites traces."""
+        attempt = self.status.attempt
+        return attempt is not None and attempt.stage is Stage.REWRITING
+
+    @property
+    def size(self) -> int:
+        """Pods of the current attempt."""
+        return 1 if self.rewriting else self.spec["workers"]["replicas"]
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.spec["steps"] if "steps" in self.spec else self.spec["training"]["steps"]
+
     def observe(self) -> Observed:
         facts = replace(pictures.FACTS, started_at=self.started_at)
         return Observed(
-            run=pictures.run(self.spec, self.status, generation=self.generation),
+            run=pictures.run(self.spec, self.status, generation=self.generation, kind=self.kind),
             pods=tuple(self.pods.values()),
             facts=facts,
             now=self.now,
@@ -145,11 +186,17 @@ class World:
         if self.refuse is not None:
             self.refusal = Refusal(attempt, *self.refuse, at=self.now)
             return False
+        if status.attempt.stage is Stage.REWRITING:
+            assert status.rewriting is not None
+            assert status.rewriting.finished_at is None, "what is rewritten is never rewritten again"
+            assert rank == 0
+        assert (STAGE_LABEL in labels) == (status.attempt.stage is Stage.REWRITING)
         assert name not in self.created or status.attempt.created_at is None, "never a second pod of a name"
         self.created.append(name)
         self.pods[name] = pictures.pod(
             rank,
             attempt,
+            name=name,
             uid=f"uid-{len(self.created)}",
             phase="Pending",
             created_at=self.now,
@@ -157,8 +204,8 @@ class World:
             scheduled_at=None,
             trainer=None,
             image_id=None,
-            queued=self.queued,
-            gates=("kueue.x-k8s.io/admission",) if self.queued else (),
+            queued=self.queued and not self.rewriting,
+            gates=("kueue.x-k8s.io/admission",) if self.queued and not self.rewriting else (),
         )
         return True
 
@@ -218,6 +265,7 @@ class World:
                 self.put(pod, trainer=Running(self.now), phase="Running", image_id="image@sha256:1", ip="10.0.0.1")
         if len(self.running()) == len(self.of_attempt()):
             self.trainer.step = self.trainer.saved or 0
+            self.teacher.before = self.teacher.done
 
     def kubelet(self) -> None:
         """Pods that are being deleted end: trainers save and exit 75; those on dead nodes stay."""
@@ -225,7 +273,8 @@ class World:
             if pod.deleted_at is None or pod.node in self.dead_nodes:
                 continue
             if isinstance(pod.trainer, Running):
-                self.trainer.saved = max(self.trainer.saved or 0, self.trainer.step)
+                if not self.rewriting:
+                    self.trainer.saved = max(self.trainer.saved or 0, self.trainer.step)
                 self.exit(pod, 75)
             elif isinstance(pod.trainer, Waiting):
                 self.put(pod, phase="Failed", trainer=None)
@@ -238,9 +287,10 @@ class World:
             return
         saved = self.trainer.saved
         checkpoint = CheckpointStatus(step=saved, path=f"step-{saved}", digest=f"d{saved}") if saved else None
-        said = TerminationMessage(
-            code=code, reason=f"rank {pod.rank} ends with {code}", step=self.trainer.step, latest=checkpoint, **message
-        )
+        about: dict[str, Any] = {"step": self.trainer.step, "latest": checkpoint}
+        if self.rewriting:
+            about = {"rewrite": self.teacher.said}
+        said = TerminationMessage(code=code, reason=f"rank {pod.rank} ends with {code}", **about, **message)
         end = Terminated(code, "Completed" if code == 0 else "Error", said, finished_at=self.now)
         self.put(pod, trainer=end, phase="Succeeded" if code == 0 else "Failed")
 
@@ -260,14 +310,24 @@ class World:
 
     def train(self, steps: int = 1, *, save: bool = False) -> None:
         """All ranks run, so steps are finished; rank 0 is scraped."""
-        gang = self.of_attempt()
-        if not gang or len([p for p in gang if isinstance(p.trainer, Running)]) < self.spec["workers"]["replicas"]:
+        if self.rewriting or not self._all_run():
             return
-        self.trainer.step = min(self.trainer.step + steps, self.spec["steps"])
+        self.trainer.step = min(self.trainer.step + steps, self.steps)
         self.trainer.counter += steps
         if save:
             self.trainer.saved = self.trainer.step
         self.look()
+
+    def rewrite(self, rows: int = 1) -> None:
+        """The teacher answers, and rank 0 is scraped, while the pod that rewrites runs."""
+        if not self.rewriting or not self._all_run():
+            return
+        self.teacher.done = min(self.teacher.done + rows, self.teacher.rows)
+        self.trainer.counter += rows
+        self.look()
+
+    def _all_run(self) -> bool:
+        return sum(isinstance(pod.trainer, Running) for pod in self.of_attempt()) == self.size
 
     def look(self) -> None:
         """Scrape rank 0."""
@@ -278,20 +338,29 @@ class World:
         said = TrainerStatus(
             stage="rollout",
             step=self.trainer.step,
-            planned_steps=self.spec["steps"],
+            planned_steps=self.steps,
             attempt=attempt.number,
             progress=self.trainer.counter,
             metrics={"reward": self.trainer.step / 10},
             checkpoint=CheckpointStatus(step=saved, path=f"step-{saved}", digest=f"d{saved}") if saved else None,
         )
+        if self.rewriting:
+            said = TrainerStatus(
+                stage="rewrite",
+                attempt=attempt.number,
+                progress=self.trainer.counter,
+                rewrite=self.teacher.said,
+            )
         last = self.scrape
         same = last is not None and last.attempt == attempt.number and last.status.progress == said.progress
         self.scrape = Scrape(attempt.number, said, self.now, last.moved_at if same and last else self.now)
 
     def finish(self) -> None:
         """Every rank ends with 0."""
-        self.trainer.step = self.spec["steps"]
-        self.trainer.saved = self.trainer.step
+        if self.rewriting:
+            self.teacher.done = self.teacher.rows
+        else:
+            self.trainer.saved = self.trainer.step = self.steps
         for pod in self.of_attempt():
             self.exit(pod, 0)
 

@@ -1,6 +1,7 @@
 """The golden manifests: tests/data/manifests/output/X.yaml is what input/X.yaml is rendered to.
 
-An input is a run with two more keys: `attempt`, and `resolved` as in its status. To write every output again:
+An input is a run with more keys: `attempt`, `resolved` as in its status, and `stage` if it does not train. To write
+every output again:
 
     python tests/operator/render/golden.py
 """
@@ -13,6 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
 
 from igpo_operator.api.kinds import kind_named
+from igpo_operator.api.reasons import Stage
 from igpo_operator.api.spec import spec_of
 from igpo_operator.api.status import Resolved
 from igpo_operator.render.attempt import AttemptObjects, objects
@@ -34,6 +36,7 @@ def arguments(name: str) -> dict[str, Any]:
         "resource": spec_of(kind, run["spec"]),
         "resolved": Resolved.model_validate(run["resolved"]),
         "attempt": run["attempt"],
+        "stage": Stage(run.get("stage", Stage.TRAINING)),
         "linger_seconds": 60.0,
     }
 

@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
+from igpo_operator.api.reasons import Stage
 from igpo_operator.api.workers import Workers
 from igpo_operator.render.pod import resources
 
@@ -110,3 +113,48 @@ def test_the_network_of_the_node_comes_with_its_dns(golden):
 )
 def test_resources_are_what_the_manifest_says_and_gpus(workers, expected):
     assert resources(Workers.model_validate(workers)) == expected
+
+
+def test_the_pod_that_rewrites_is_one_where_the_gang_will_be_without_gpus_and_queue(golden):
+    (pod,), gang = golden.rendered("rewriting").pods, golden.rendered("rewriting", stage=Stage.TRAINING, attempt=2).pods
+    assert len(gang) == 2
+    for where in ("nodeSelector", "tolerations", "volumes", "securityContext", "terminationGracePeriodSeconds"):
+        assert pod["spec"][where] == gang[0]["spec"][where]
+    ours, theirs = containers([pod, gang[0]])
+    assert ours["resources"] == {"requests": {"cpu": "16", "memory": "128Gi"}, "limits": {"memory": "128Gi"}}
+    assert theirs["resources"]["limits"]["nvidia.com/gpu"] == "8"
+    assert (ours["image"], ours["volumeMounts"], ours["ports"]) == (
+        theirs["image"], theirs["volumeMounts"], theirs["ports"]
+    )  # fmt: skip
+    assert ours["command"] == ["env", "--block-signal=TERM", "igpo-rewrite", "--linger-seconds=60"]
+    assert "kueue" not in str(pod)
+    assert pod["metadata"]["labels"]["igpo.dev/stage"] == "Rewriting"
+    assert "igpo.dev/stage" not in gang[0]["metadata"]["labels"]
+
+
+def test_only_the_pod_that_rewrites_is_given_the_teachers_key_and_only_by_reference(golden):
+    (pod,), gang = golden.rendered("rewriting").pods, golden.rendered("rewriting", stage=Stage.TRAINING).pods
+    (key,) = [it for it in containers([pod])[0]["env"] if it["name"] == "IGPO_TEACHER_API_KEY"]
+    assert key == {
+        "name": "IGPO_TEACHER_API_KEY",
+        "valueFrom": {"secretKeyRef": {"name": "teacher", "key": "token"}},
+    }
+    names = {it["name"] for it in containers([pod])[0]["env"]}
+    assert {"IGPO_RUN_ID", "IGPO_ATTEMPT", "IGPO_GRACE_SECONDS", "HF_HOME", "HTTPS_PROXY"} <= names
+    assert not any(name.startswith(("PET_", "MASTER_")) for name in names)
+    assert "IGPO_TEACHER_API_KEY" not in str(gang)
+
+
+def test_a_teacher_without_a_key_gets_none(golden):
+    spec = golden.arguments("rewriting")["resource"].trainer
+    teacher = spec.rewrite.teacher.model_copy(update={"api_key_secret_ref": None})
+    keyless = spec.model_copy(update={"rewrite": spec.rewrite.model_copy(update={"teacher": teacher})})
+    resource = replace(golden.arguments("rewriting")["resource"], trainer=keyless)
+    assert "IGPO_TEACHER_API_KEY" not in str(golden.rendered("rewriting", resource=resource).pods)
+
+
+def test_one_manifest_and_one_set_of_services_serve_both_stages(golden):
+    first, then = golden.rendered("rewriting"), golden.rendered("rewriting", stage=Stage.TRAINING, attempt=2)
+    assert (first.manifest, first.service, first.network_policy, first.claim) == (
+        then.manifest, then.service, then.network_policy, then.claim
+    )  # fmt: skip

@@ -100,6 +100,50 @@ def test_a_vocabulary_that_does_not_belong_to_the_weights(from_folder, refused):
     assert line.startswith(str(model / "model.safetensors"))
 
 
+def without_mask(model):
+    """Takes the mask from a model folder's config and tokenizer."""
+    for name, key in (("config.json", "mask_token_id"), ("tokenizer_config.json", "mask_token")):
+        content = json.loads((model / name).read_text())
+        assert content.pop(key) is not None
+        (model / name).write_text(json.dumps(content))
+
+
+def test_a_tokenizer_without_a_mask_token(from_folder, refused):
+    model, document = from_folder
+    without_mask(model)
+    assert refused(document, code=64) == (
+        f"{model}: neither the tokenizer nor config.json names a mask token; name its mask by mask_token_id in "
+        "config.json or mask_token in tokenizer_config.json"
+    )
+
+
+def test_a_mask_that_config_and_tokenizer_do_not_agree_on(from_folder, refused):
+    model, document = from_folder
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"mask_token_id": 9}))
+    assert refused(document, code=64) == (
+        f"{model}: mask_token_id is 9 in config.json but {config['mask_token_id']} in the tokenizer; make them agree"
+    )
+
+
+def test_a_causal_model_that_is_not_adapted(from_folder, refused):
+    model, document = from_folder
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"is_causal": True}))
+    assert refused(document, code=64).endswith(
+        "is a causal model (is_causal is not false in config.json); set model.adapt: MaskedDiffusion"
+    )
+
+
+def test_a_gguf_file_that_is_none(tools, trained, refused, tmp_path):
+    (tmp_path / "m.gguf").write_bytes(b"not one")
+    document = tools.igpo(trained.source)
+    document["spec"]["model"] = {"source": str(tmp_path / "m.gguf"), "adapt": "MaskedDiffusion"}
+    line = refused(document, code=64)
+    assert line.startswith(f"{tmp_path}/m.gguf is no readable GGUF file (")
+    assert line.endswith("copy or download it again")
+
+
 def test_a_source_folder_that_is_not_there(tools, trained, refused, tmp_path):
     document = tools.igpo(trained.source)
     document["spec"]["model"] = {"source": str(tmp_path / "nowhere")}
@@ -112,17 +156,22 @@ def test_a_source_folder_that_is_not_there(tools, trained, refused, tmp_path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"answer": None}, "field 'answer' is empty; correct or remove the row"),
-        ({"answer": "2 + 0 = 2"}, "field 'answer': no filled \\boxed{}, so the row has no answer; correct or remove"),
-        ({"answer": "2 + 0 = 2 \\boxed{}"}, "field 'answer': no filled \\boxed{}, so the row has no answer"),
-        ({"question": "  "}, "field 'question' is empty; correct or remove the row"),
+        ({"answer": None}, "'answer' is empty"),
+        ({"answer": "2 + 0 = 2"}, "no filled \\boxed{} in 'answer', so no answer"),
+        ({"answer": "2 + 0 = 2 \\boxed{}"}, "no filled \\boxed{} in 'answer', so no answer"),
+        ({"question": "  "}, "'question' is empty"),
     ],
 )
-def test_a_row_without_prompt_trace_or_answer_is_named_by_its_number(tools, tmp_path, refused, change, reason):
+def test_rows_without_prompt_trace_or_answer_are_refused_with_count_and_place(tools, tmp_path, refused, change, reason):
     rows = tools.problem_rows()
-    rows[16] |= change
+    total = len(rows)
+    for row in rows[total // 3 :]:
+        row.update(change)
     source, document = with_rows(tools, tmp_path, rows)
-    assert refused(document, code=65).startswith(f"{source} row 17 {reason}")
+    count, first = total - total // 3, total // 3 + 1
+    assert refused(document, code=65).startswith(
+        f"{source}: {count} of {total} rows cannot be used ({count}: {reason}, first in row {first}); correct or remove"
+    )
 
 
 def test_a_row_that_lacks_the_column(tools, tmp_path, refused):
@@ -130,7 +179,8 @@ def test_a_row_that_lacks_the_column(tools, tmp_path, refused):
     rows = [{"question": row["question"]} for row in rows]
     source, document = with_rows(tools, tmp_path, rows)
     assert refused(document, code=65) == (
-        f"{source} row 1: no column 'answer'; it has question; set dataset.fields.trace"
+        f"{source} row 1: no column 'answer'; it has question; set fields and answer to the columns and the mark "
+        "of this data set"
     )
 
 
@@ -318,13 +368,6 @@ def test_a_suspended_run(tools, trained, refused):
     document = tools.igpo(trained.source)
     document["spec"]["suspend"] = True
     assert refused(document, code=64).endswith("spec.suspend is true, so there is nothing to run; set it to false")
-
-
-def test_a_rewrite(tools, trained, refused):
-    document = tools.sft(trained.source, name="other")
-    document["spec"]["rewrite"] = {"teacher": {"baseUrl": "http://127.0.0.1:9/v1", "model": "x"}}
-    line = refused(document, code=64)
-    assert "spec.rewrite is not carried out by this version; rewrite the traces beforehand" in line
 
 
 def test_a_runs_folder_that_is_a_file(tools, trained, tmp_path, capsys):

@@ -35,6 +35,7 @@ def test_a_manifest_trains_in_dependency_order_whatever_the_order_in_the_file(to
         names = {path.name for path in run_dir.iterdir()}
         assert names == {
             "checkpoints",
+            "evaluations",
             "final",
             "metrics.jsonl",
             "report.html",
@@ -159,9 +160,9 @@ def test_an_interrupt_before_training_begins_changes_nothing(tools, trained, run
 
     load_data = igpo_trainer.loop.setup.load_data
 
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         signal.raise_signal(signal.SIGINT)
-        return load_data(*arguments)
+        return load_data(*arguments, **options)
 
     monkeypatch.setattr(igpo_trainer.loop.setup, "load_data", interrupted)
     assert command(tools.igpo(trained.source)) == 75

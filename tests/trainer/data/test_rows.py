@@ -1,16 +1,19 @@
+from functools import partial
+
 import pytest
 
+from igpo_trainer.data.columns import MissingColumnError, UnusableRowError
 from igpo_trainer.data.problem import problem_key
-from igpo_trainer.data.rows import RowRule, problem_of
+from igpo_trainer.data.rows import RowRule, parts_by_fields, problem_of, write_trace
 from igpo_trainer.spec.dataset import AnswerRule, FieldNames
-from igpo_trainer.spec.errors import InvalidDataError
 
 MARKED = AnswerRule(after="####")
 BOXED_FORMAT = r"{body} \boxed{{{answer}}}"
 
 
-def rule(fields=None, answer=None, trace_format="{body}", traces=True):
-    return RowRule("rows.jsonl", fields or FieldNames(), answer or AnswerRule(), trace_format, traces)
+def rule(fields=None, answer=None, trace_format=None, traces=True):
+    read = partial(parts_by_fields, fields=fields or FieldNames(), rule=answer or AnswerRule(), traces=traces)
+    return RowRule("rows.jsonl", read, trace_format, traces)
 
 
 def test_the_answer_stands_after_the_mark_and_the_mark_leaves_the_trace():
@@ -21,11 +24,12 @@ def test_the_answer_stands_after_the_mark_and_the_mark_leaves_the_trace():
     assert problem.answer == "7"
     assert problem.key == problem_key(row["question"], "7")
     assert len(problem.key) == 16
+    assert problem.origin == "rows.jsonl row 1"
 
 
 def test_the_last_mark_counts():
     row = {"question": "q", "answer": "one #### 1, no:\n#### 2"}
-    problem = problem_of(row, 1, rule(answer=MARKED))
+    problem = problem_of(row, 1, rule(answer=MARKED, trace_format="{body}"))
     assert (problem.trace, problem.answer) == ("one #### 1, no:", "2")
 
 
@@ -35,39 +39,39 @@ def test_without_a_mark_the_last_box_is_the_answer_and_stays():
     assert problem.trace.endswith(r"\boxed{\frac{1}{2}}")
 
 
-def test_a_column_may_hold_the_answer():
-    fields = FieldNames(prompt="problem", trace="solution", answer="result")
-    row = {"problem": "q", "solution": "because #### 8", "result": 7}
-    problem = problem_of(row, 1, rule(fields, MARKED, BOXED_FORMAT))
-    assert (problem.trace, problem.answer) == (r"because \boxed{7}", "7")
+def test_a_column_may_hold_the_answer_and_one_the_difficulty():
+    fields = FieldNames(prompt="problem", trace="solution", answer="result", difficulty="level")
+    row = {"problem": "q", "solution": "because #### 8", "result": 7, "level": 3}
+    problem = problem_of(row, 1, rule(fields, MARKED))
+    assert (problem.trace, problem.answer, problem.difficulty) == (r"because \boxed{7}", "7", "3")
 
 
 @pytest.mark.parametrize(
-    ("row", "named"),
+    ("row", "reason"),
     [
-        ({"answer": "x #### 1"}, ["row 7", "'question'", "fields.prompt"]),
-        ({"question": None, "answer": "x #### 1"}, ["row 7", "'question'", "is empty"]),
-        ({"question": "  ", "answer": "x #### 1"}, ["row 7", "'question'", "is empty"]),
-        ({"question": ["q"], "answer": "x #### 1"}, ["row 7", "'question'", "is a list"]),
-        ({"question": "q"}, ["row 7", "'answer'", "fields.trace"]),
-        ({"question": "q", "answer": None}, ["row 7", "'answer'", "is empty"]),
-        ({"question": "q", "answer": "no mark"}, ["row 7", "'answer'", "'####'", "answer.after"]),
-        ({"question": "q", "answer": "x ####  "}, ["row 7", "'answer'", "'####'"]),
-        ({"question": "q", "answer": "#### 5"}, ["row 7", "'answer'", "no trace"]),
+        ({"question": None, "answer": "x #### 1"}, "'question' is empty"),
+        ({"question": "  ", "answer": "x #### 1"}, "'question' is empty"),
+        ({"question": ["q"], "answer": "x #### 1"}, "'question' is a list, not text"),
+        ({"question": "q", "answer": None}, "'answer' is empty"),
+        ({"question": "q", "answer": "no mark"}, "no text after '####' in 'answer', so no answer"),
+        ({"question": "q", "answer": "x ####  "}, "no text after '####' in 'answer', so no answer"),
+        ({"question": "q", "answer": "#### 5"}, "nothing but the answer in 'answer', so no trace"),
     ],
 )
-def test_a_row_that_lacks_something_is_named_with_its_field(row, named):
-    with pytest.raises(InvalidDataError) as error:
+def test_a_row_that_lacks_something_says_what(row, reason):
+    with pytest.raises(UnusableRowError) as error:
         problem_of(row, 7, rule(answer=MARKED))
-    message = str(error.value)
-    assert message.startswith("rows.jsonl row 7")
-    assert "\n" not in message
-    for part in named:
-        assert part in message
+    assert error.value.reason == reason
+
+
+@pytest.mark.parametrize("row", [{"answer": "x #### 1"}, {"question": "q"}])
+def test_a_column_that_no_row_has_is_another_matter(row):
+    with pytest.raises(MissingColumnError, match="no column"):
+        problem_of(row, 7, rule(answer=MARKED))
 
 
 def test_a_trace_without_a_filled_box_has_no_answer():
-    with pytest.raises(InvalidDataError, match=r"no filled \\boxed\{\}"):
+    with pytest.raises(UnusableRowError, match=r"no filled \\boxed\{\}"):
         problem_of({"question": "q", "answer": r"so \boxed{}"}, 1, rule())
 
 
@@ -75,5 +79,27 @@ def test_a_set_that_is_only_measured_needs_no_trace_beside_its_answer():
     fields = FieldNames(prompt="problem", trace="solution", answer="answer")
     problem = problem_of({"problem": "q", "answer": 27.0}, 1, rule(fields, traces=False))
     assert (problem.trace, problem.answer) == ("", "27.0")
-    with pytest.raises(InvalidDataError, match="'solution'"):
+    with pytest.raises(MissingColumnError, match="'solution'"):
         problem_of({"problem": "q", "answer": 27.0}, 1, rule(fields))
+
+
+def test_a_row_of_nothing_but_its_answer_can_be_measured():
+    problem = problem_of({"question": "q", "answer": "#### 5"}, 1, rule(answer=MARKED, traces=False))
+    assert (problem.trace, problem.answer) == ("", "5")
+
+
+@pytest.mark.parametrize(
+    ("body", "written"),
+    [
+        ("3 + 4 is 7.", r"3 + 4 is 7. \boxed{7}"),
+        (r"so \boxed{7}.", r"so \boxed{7}."),
+        (r"so \boxed{}", r"so \boxed{} \boxed{7}"),
+        (r"cut \boxed{7", r"cut \boxed{7 \boxed{7}"),
+    ],
+)
+def test_without_a_format_every_trace_states_its_answer_in_a_box(body, written):
+    assert write_trace(body, "7", None) == written
+
+
+def test_a_format_is_filled_as_it_stands():
+    assert write_trace("body", "7", "{{{body}}} is {answer} ") == "{body} is 7"

@@ -5,6 +5,7 @@ import pytest
 from igpo_trainer.data.word_problems import generate
 from igpo_trainer.loop.data import load_data
 from igpo_trainer.models.scratch import word_tokenizer
+from igpo_trainer.observe.lines import line
 from igpo_trainer.spec.dataset import Difficulty, WordProblems
 from igpo_trainer.spec.errors import InvalidDataError
 
@@ -52,6 +53,7 @@ def test_more_than_half_of_the_traces_beyond_the_canvas_is_refused(desk, kind):
 def test_every_reason_for_a_dropped_row_is_counted(desk):
     rows = written(60)
     rows += rows[:3]
+    rows += [{"question": "no answer ?", "answer": "4 + 4 = 8"}, {"question": "", "answer": "8"}]
     rows += [{"question": " ".join([row["question"]] * 3), "answer": row["answer"]} for row in rows[:6]]
     source = desk.root / "rows.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -64,6 +66,8 @@ def test_every_reason_for_a_dropped_row_is_counted(desk):
     assert data.record.heldout == len(data.heldout) == 50 - dropped["overlong held-out prompt"]
     assert dropped["overlong prompt"] + dropped["overlong held-out prompt"] == 6
     assert dropped["duplicate of a held-out prompt"] >= 1
+    assert dropped["no filled \\boxed{} in 'answer', so no answer, first in row 64"] == 1
+    assert dropped["'question' is empty, first in row 65"] == 1
     assert data.record.problems + data.record.heldout == len(rows) - sum(dropped.values())
     assert data.record.problems == len(data.train)
     assert sum(data.record.trace_lengths.values()) == len(data.train)
@@ -82,6 +86,19 @@ def test_other_evaluation_sets_are_measured_on_their_own_problems(desk):
     folder = desk.train(desk.sft(evaluation={"datasets": sets}))
     measured = desk.events(folder, "evaluation")
     assert [(r["dataset"], r["problems"]) for r in measured] == [("holdout", 8), (str(source), 5)]
+
+
+def test_rows_of_an_evaluation_set_that_are_not_measured_are_counted_by_set_and_reason(desk):
+    long = {"question": " ".join([written(1)[0]["question"]] * 3), "answer": "\\boxed{ 1 }"}
+    rows = [*written(5), long, {"question": "no answer ?", "answer": "4 + 4 = 8"}]
+    source = desk.root / "test.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    document = desk.sft(evaluation={"datasets": [{"source": "holdout"}, {"source": str(source)}]})
+    data = data_of(desk, document)
+    reasons = {"no filled \\boxed{} in 'answer', so no answer, first in row 7": 1, "overlong prompt": 1}
+    assert data.record.unmeasured == {str(source): reasons}
+    assert f"1 of {source} not measured (overlong prompt)" in line(data.record, 1)
+    assert data.record.dropped.keys() <= {"trace longer than length.target"}
 
 
 def test_an_error_in_an_evaluation_set_names_that_set(desk):

@@ -1,11 +1,9 @@
-import numpy as np
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import json
 
-from igpo_trainer.loop.evaluation import bootstrap_interval, evaluate
-from igpo_trainer.loop.measure import measure, table
-from igpo_trainer.spec.errors import InvalidRunError
+import pytest
+
+from igpo_trainer.loop.evaluation import evaluate
+from igpo_trainer.observe.evaluations import read_evaluation
 from igpo_trainer.spec.run import EvaluationSet
 
 WIDE = EvaluationSet(source="holdout", samples=6, temperature=1.0)
@@ -15,8 +13,12 @@ def plain(record):
     return record.model_dump(exclude={"time", "step"})
 
 
-def measured(session, wanted=WIDE, step=0):
+def found(session, wanted=WIDE, step=0):
     return evaluate(session.worker, session.data.measured(wanted), wanted, session.spec.sampling, step=step, seed=0)
+
+
+def measured(session, wanted=WIDE, step=0):
+    return found(session, wanted, step).record
 
 
 def test_two_measurements_of_a_run_are_paired_their_noise_does_not_depend_on_the_step(desk):
@@ -42,6 +44,11 @@ def test_avg_at_k_pass_at_k_and_all_wrong_agree(desk):
     assert record.all_wrong == pytest.approx(record.right.count(0) / 30)
     assert record.interval_low <= record.accuracy <= record.interval_high
     assert record.interval_low < record.interval_high
+    assert record.pass_curve.keys() == {1, 2, 4, 6}
+    assert record.pass_curve[1] == pytest.approx(record.accuracy)
+    assert record.pass_curve[6] == pytest.approx(record.pass_at_k)
+    assert list(record.pass_curve.values()) == sorted(record.pass_curve.values())
+    assert record.pass_low <= record.pass_at_k <= record.pass_high
     by_difficulty = sum(record.accuracy_by_difficulty[d] * n for d, n in record.problems_by_difficulty.items())
     assert record.accuracy == pytest.approx(by_difficulty / 30)
     assert 1 <= record.distinct_answers <= 6
@@ -49,52 +56,59 @@ def test_avg_at_k_pass_at_k_and_all_wrong_agree(desk):
     assert record.truncated <= record.completion_lengths.get(16, 0)
 
 
+def test_each_difficulty_has_its_own_numbers(desk):
+    change = {"holdout": {"rows": 30}, "wordProblems": {"difficulties": [{"steps": k, "share": 0.5} for k in (2, 3)]}}
+    with desk.session(desk.igpo(dataset=change)) as session:
+        record = measured(session)
+        kinds = [encoded.problem.difficulty for encoded in session.data.heldout]
+    assert list(record.accuracy_by_difficulty) == ["2 steps", "3 steps"] == sorted(set(kinds))
+    for kind, accuracy in record.accuracy_by_difficulty.items():
+        right = [count for count, name in zip(record.right, kinds, strict=True) if name == kind]
+        assert record.problems_by_difficulty[kind] == len(right)
+        assert accuracy == pytest.approx(sum(right) / 6 / len(right))
+        assert record.pass_by_difficulty[kind] == pytest.approx(sum(count > 0 for count in right) / len(right))
+        low, high = record.interval_by_difficulty[kind]
+        assert low <= accuracy <= high
+
+
+def test_every_completion_is_there_with_its_problem_answer_and_verdict(desk):
+    with desk.session(desk.igpo()) as session:
+        evaluation = found(session)
+        heldout = session.data.heldout
+    assert len(evaluation.samples) == 6 * len(heldout)
+    assert evaluation.problems == tuple(encoded.problem.key for encoded in heldout)
+    assert evaluation.right_counts().tolist() == list(evaluation.record.right)
+    for index, sample in enumerate(evaluation.samples):
+        assert (sample.sample, sample.answer) == (index % 6, heldout[index // 6].problem.answer)
+        assert (sample.found == sample.answer) == (sample.verdict == "right")
+        assert sample.found is None or sample.found in sample.text
+
+
+def test_a_run_keeps_the_completions_of_every_evaluation(desk):
+    folder = desk.train(
+        desk.igpo(evaluation={"datasets": [{"source": "holdout"}, {"source": "builtin:word-problems"}]})
+    )
+    records = desk.events(folder, "evaluation")
+    files = sorted((folder / "evaluations").rglob("*.jsonl"))
+    assert len(files) == len(records) == 3 + 2 + 3
+    for path in files:
+        kept = read_evaluation(path)
+        assert kept.path(folder / "evaluations") == path
+        record = json.loads(kept.record.model_dump_json(exclude={"time"}))
+        assert record in records
+
+
 def test_one_sample_has_no_pass_at_k(desk):
     with desk.session(desk.igpo()) as session:
         record = measured(session, EvaluationSet(source="holdout"))
     assert (record.pass_at_k, record.all_wrong, record.distinct_answers) == (None, None, None)
+    assert (record.pass_low, record.pass_curve, record.pass_by_difficulty) == (None, {}, {})
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.integers(0, 99))
-def test_the_bootstrap_interval_lies_within_the_scores_and_is_keyed_by_the_seed(scores, seed):
-    values = np.array(scores)
-    low, high = bootstrap_interval(values, seed)
-    assert values.min() - 1e-12 <= low <= high <= values.max() + 1e-12
-    assert bootstrap_interval(values, seed) == (low, high)
-
-
-def test_the_bootstrap_interval_covers_the_mean_about_95_times_in_100():
-    generator, hits = np.random.default_rng(0), 0
-    for trial in range(200):
-        low, high = bootstrap_interval((generator.random(60) < 0.3).astype(float), trial)
-        hits += low <= 0.3 <= high
-    assert 180 <= hits <= 199
-
-
-def test_igpo_eval_gives_the_numbers_of_the_last_evaluation_in_the_loop(desk):
-    wide = {"source": "holdout", "samples": 3, "temperature": 0.7}
-    document = desk.igpo(evaluation={"datasets": [{"source": "holdout"}, wide]})
-    folder = desk.train(document)
-    (loaded,) = desk.load(desk.root, document)
-    final = [r for r in desk.events(folder, "evaluation") if r["step"] == 2][:2]
-    again = measure(loaded, desk.root, folder / "final", {})
-    same = [r.model_dump(mode="json", exclude={"time", "step"}) for r in again]
-    for mine, theirs in zip(same, final, strict=True):
-        mine["completion_lengths"] = {str(k): v for k, v in mine["completion_lengths"].items()}
-        assert mine == {k: v for k, v in theirs.items() if k != "step"}
-    assert "holdout" in table(again)
-    assert len(table(again).splitlines()) == 3
-
-
-def test_igpo_eval_takes_best_or_final_of_the_run_and_changes_samples_when_asked(desk):
-    document = desk.sft()
-    desk.train(document)
-    (loaded,) = desk.load(desk.root, document)
-    (record,) = measure(loaded, desk.root, None, {"samples": 2, "temperature": 1.0})
-    assert (record.samples, record.temperature) == (2, 1.0)
-
-
-def test_igpo_eval_without_a_model_says_what_to_do(desk):
-    (loaded,) = desk.load(desk.root, desk.sft("never"))
-    with pytest.raises(InvalidRunError, match="no finished model; run the manifest first"):
-        measure(loaded, desk.root, None, {})
+def test_what_decides_the_numbers_is_recorded(desk):
+    with desk.session(desk.igpo(sampling={"remasking": "Random"}, batching={"rolloutRows": 5})) as session:
+        record = measured(session)
+    assert (record.denoising_steps, record.block_length, record.completion_length) == (4, 8, 16)
+    assert (record.remasking, record.cfg_scale, record.seed, record.rows) == ("Random", 0.0, 0, 5)
+    assert record.time.world_size == 1
+    assert record.time.device

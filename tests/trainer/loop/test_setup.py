@@ -6,13 +6,10 @@ from igpo_trainer.loop.telemetry import Telemetry
 from igpo_trainer.observe.records import CheckpointRecord, Phase, SftStepRecord, StepTime, Time
 from igpo_trainer.spec.errors import InvalidRunError
 
-TEACHER = {"teacher": {"baseUrl": "http://localhost/v1", "model": "m"}}
-
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rewrite": TEACHER}, r"manifest\.yaml:\d+: spec\.rewrite is not carried out"),
         ({"length": {"originals": "Context", "contextTokens": 16}}, r"spec\.length\.originals Context is not"),
         ({"suspend": True}, r"spec\.suspend is true"),
     ],

@@ -1,3 +1,4 @@
+import asyncio
 import os
 import signal
 import subprocess
@@ -75,6 +76,19 @@ def test_a_wait_ends_at_once_when_told_to_stop():
         threading.Timer(0.05, signal.raise_signal, (signal.SIGTERM,)).start()
         assert stop.wait(100.0)
         assert stop.wait(100.0)
+
+
+def test_an_event_loop_hears_of_a_signal():
+    async def heard():
+        told = asyncio.Event()
+        asyncio.get_running_loop().add_reader(stop.wakeup, told.set)
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.wait_for(told.wait(), 60)
+
+    with StopSignal() as stop:
+        asyncio.run(heard())
+        assert stop.requested
+    assert stop.wakeup is None
 
 
 def test_a_wait_ends_by_itself():

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from igpo_trainer.loop.cycle_file import OpenCycle
 from igpo_trainer.loop.ranks import Ranks
 from igpo_trainer.loop.update import Updater
+from igpo_trainer.observe.evaluations import read_evaluation
 
 HERE = Path(__file__).parent
 CASES = ["three-by-one", "three-by-two", "one"]
@@ -114,6 +115,9 @@ def test_whole_runs_on_two_processes_are_those_of_one(two, desk):
         assert_same(weights[1], weights[0], 1e-6)
         for kind in ("data", "evaluation", "checkpoint"):
             assert desk.events(both, kind) == desk.events(one, kind)
+        kept = [sorted((folder / "evaluations").rglob("*.jsonl")) for folder in (one, both)]
+        assert kept[0]
+        assert [read_evaluation(path).samples for path in kept[1]] == [read_evaluation(p).samples for p in kept[0]]
         for mine, theirs in zip(desk.events(one, "step"), desk.events(both, "step"), strict=True):
             for name in ("groups_initial", "groups_final", "completions_initial", "rescue", "tokens", "hint_tokens"):
                 assert mine[name] == theirs[name]

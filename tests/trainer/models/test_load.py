@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from igpo_trainer.models.load import load_model
+from igpo_trainer.models.load import load_model, load_tokenizer
+from igpo_trainer.models.scratch import word_tokenizer
 from igpo_trainer.spec.errors import InvalidRunError, RunError
 from igpo_trainer.spec.model import LoraSpec, ModelSpec
 
@@ -258,6 +259,19 @@ def test_the_folder_of_another_run_is_read(tiny, llama_folder):
     )
 
 
+def test_a_tokenizer_alone_is_that_of_the_model(tiny, llada_folder, llama_folder, tmp_path):
+    folder = tiny.write_folder(tmp_path / "m", tiny.lm(is_causal=True).config.to_dict(), [])
+    waiting = ModelSpec.model_validate({"from": {"name": "sft"}})
+    assert (
+        load_tokenizer(spec(llada_folder)).get_vocab() == load_model(spec(llada_folder), seed=0).tokenizer.get_vocab()
+    )
+    assert load_tokenizer(waiting, from_folder=llama_folder).get_vocab() == load_tokenizer(spec(folder)).get_vocab()
+    assert load_tokenizer(spec(folder, adapt="MaskedDiffusion")).mask_token_id == 38
+    assert load_tokenizer(ModelSpec.model_validate({"scratch": {}})).get_vocab() == word_tokenizer().get_vocab()
+    with pytest.raises(ValueError, match=r"model.from needs the folder"):
+        load_tokenizer(waiting)
+
+
 def test_flex_attention_is_taken_with_a_gpu_and_refused_without(llada_folder):
     flex = spec(llada_folder, attention="Flex")
     if torch.cuda.is_available():
@@ -290,8 +304,8 @@ def test_adapting_may_enlarge_a_full_vocabulary(tiny, tmp_path):
     weights = {name: weight for name, weight in lm.state_dict().items() if name != "lm_head.weight"}
     folder = tiny.write_folder(tmp_path / "m", lm.config.to_dict(), [weights])
     adapted = load_model(spec(folder, adapt="MaskedDiffusion"), seed=0).lm
-    assert adapted.config.vocab_size == 39
-    assert adapted.lm_head.weight.shape == (39, 32)
+    assert adapted.config.vocab_size == 64
+    assert adapted.lm_head.weight.shape == (64, 32)
     assert torch.equal(adapted.lm_head.weight, adapted.model.embed_tokens.weight)
 
 

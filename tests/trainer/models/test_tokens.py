@@ -31,7 +31,7 @@ def test_a_list_of_end_tokens_agrees_with_one_of_them(tiny):
         (
             lambda tiny: tiny.tokenizer(None),
             lambda tiny: tiny.config(),
-            r"names a mask token; set model.adapt: MaskedDiffusion",
+            r"names a mask token; name its mask by mask_token_id in config\.json or mask_token",
         ),
         (
             lambda tiny: tiny.tokenizer(),

@@ -11,10 +11,12 @@ from igpo_trainer.observe.records import (
     DataRecord,
     EndRecord,
     EvaluationRecord,
+    EvaluationTime,
     GroupCounts,
     HintTokens,
     Phase,
     RescueCounts,
+    RewriteRecord,
     SftStepRecord,
     Split,
     StartRecord,
@@ -132,7 +134,7 @@ def evaluation(step, steps=40, **changes):
         "denoising_steps": 32,
         "block_length": 16,
         "completion_length": CANVAS,
-        "time": Time(at=BEGAN_AT + 4 * step, seconds=6.0),
+        "time": EvaluationTime(at=BEGAN_AT + 4 * step, seconds=6.0),
     }
     return EvaluationRecord(**(values | changes))
 
@@ -164,6 +166,24 @@ def rl_records(steps=40):
     return [*records, EndRecord(step=steps, time=Time(at=BEGAN_AT + 4 * steps))]
 
 
+def rewrite_record(**changes):
+    values = {
+        "teacher": "short",
+        "base_url": "http://teacher/v1",
+        "prompt_hash": "0a" * 32,
+        "rows": 100,
+        "kept": 70,
+        "dropped": {"rewrite with a wrong answer": 10, "rewrite longer than length.target": 20},
+        "original_lengths": {40: 50, 300: 40, 9000: 10},
+        "kept_lengths": {20: 30, 40: 40},
+        "prompt_tokens": 50_000,
+        "completion_tokens": 4_000,
+        "target_length": CANVAS,
+        "time": Time(at=BEGAN_AT, seconds=30.0),
+    }
+    return RewriteRecord(**values | changes)
+
+
 def sft_records(steps=60):
     noise = random.Random(5)
     start = StartRecord(
@@ -176,6 +196,7 @@ def sft_records(steps=60):
     )
     data = DataRecord(
         problems=3500, rewritten=1200, dropped={"too_long": 300, "wrong": 20}, target_length=CANVAS,
+        unmeasured={"amc.jsonl": {"no answer": 4}},
         time=Time(at=BEGAN_AT, seconds=3.0),
     )  # fmt: skip
     single = {"samples": 1, "temperature": 0.0, "all_wrong": None, "pass_at_k": None}
@@ -258,6 +279,7 @@ def make():
         step = staticmethod(rl_step)
         evaluation = staticmethod(evaluation)
         start = staticmethod(rl_start)
+        rewrite_record = staticmethod(rewrite_record)
         rl_records = staticmethod(rl_records)
         sft_records = staticmethod(sft_records)
         samples = staticmethod(samples)

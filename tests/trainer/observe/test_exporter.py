@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from igpo_trainer.observe.catalogue import METRICS
 from igpo_trainer.observe.exporter import Exporter, RunIdentity
 from igpo_trainer.observe.records import CheckpointRecord, DataRecord, Phase, Split, State, Time
-from igpo_trainer.spec.contract import CheckpointStatus, TrainerStatus
+from igpo_trainer.spec.contract import CheckpointStatus, RewriteStatus, TrainerStatus
 from igpo_trainer.spec.errors import RunError
 
 RL = RunIdentity(kind="IGPOTraining", name="gsm8k", algorithm="IGPO", seed=3, planned_steps=40, run_id="u1", attempt=2)
@@ -211,6 +211,34 @@ def test_an_sft_run_has_its_own_metrics_and_none_of_rl(make):
     assert value(exporter, "igpo_trainer_updates_total") == 60
     assert value(exporter, "igpo_sft_loss", split="eval") == pytest.approx(4 * math.exp(-2))
     assert not {name for name, _ in values(exporter) if name.startswith(("igpo_reward", "igpo_groups", "igpo_hint"))}
+
+
+def test_a_finished_rewrite_has_its_lengths_and_reasons(make):
+    exporter = Exporter(SFT)
+    exporter.publish(make.rewrite_record())
+    assert value(exporter, "igpo_sft_kept_rewrites") == 70
+    assert value(exporter, "igpo_sft_teacher_tokens") == 54_000
+    assert value(exporter, "igpo_sft_dropped_rewrites_total", reason="rewrite with a wrong answer") == 10
+    assert value(exporter, "igpo_sft_rewrite_length_tokens_count", stage="original") == 100
+    assert value(exporter, "igpo_sft_rewrite_length_tokens_sum", stage="kept") == 30 * 20 + 40 * 40
+
+
+def test_a_rewrite_that_goes_on_is_in_status_and_metrics():
+    exporter = Exporter(SFT)
+    for status in (
+        RewriteStatus(rows=100, done=30, cached=20, kept=9, tokens=700, requests=12, retries=2),
+        RewriteStatus(rows=100, done=50, cached=20, kept=25, tokens=900, requests=34, retries=4, token_budget=5000),
+    ):
+        exporter.rewriting(status)
+        assert exporter.status().rewrite == status
+    assert value(exporter, "igpo_sft_rewrite_rows") == 100
+    assert value(exporter, "igpo_sft_rewrite_done_rows", source="teacher") == 30
+    assert value(exporter, "igpo_sft_rewrite_done_rows", source="cache") == 20
+    assert value(exporter, "igpo_sft_kept_rewrites") == 25
+    assert value(exporter, "igpo_sft_teacher_tokens") == 900
+    assert value(exporter, "igpo_sft_teacher_token_budget") == 5000
+    assert value(exporter, "igpo_sft_teacher_requests_total", attempt="first") == 30
+    assert value(exporter, "igpo_sft_teacher_requests_total", attempt="repeated") == 4
 
 
 def test_a_data_record_of_an_rl_run_adds_no_sft_series(exporter):

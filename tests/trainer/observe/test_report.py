@@ -134,9 +134,30 @@ def test_an_sft_report_has_loss_accuracy_and_length(tmp_path, make):
     assert f"Training loss {steps[0].loss:.3f} → {steps[-1].loss:.3f}" in text
     assert "1200 traces rewritten by the teacher" in text
     assert "300 dropped (too_long)" in text
+    assert "4 of amc.jsonl not measured (no answer)" in text
     assert [p["values"][0] for p in hover(page, "Trace length")] == ["35.0"] * 60
     assert {p["step"]: p["values"][1] for p in hover(page, "Loss")}["0"] == "4"
     assert "Rescued groups" not in text
+
+
+def test_a_rewrite_is_reported_by_length_before_and_after_and_by_reason(make):
+    start, *others = make.sft_records()
+    page = render([start, make.rewrite_record(), *others], [])
+    bars = {point["step"]: point["values"] for point in hover(page, "Trace length before and after")}
+    assert bars["40"] == ["50.0 %", "57.1 %"]
+    assert bars["20"] == ["0.0 %", "42.9 %"]
+    assert list(bars)[-1] == "260"
+    assert bars["260"] == ["50.0 %", "0.0 %"]
+    text = plain(page)
+    assert "the canvas has 64. 50 longer originals are counted at the right end." in text
+    assert "traces count share kept 70 70.0 % rewrite longer than length.target 20 20.0 %" in text
+    assert 'data-along="tokens"' in page
+
+
+def test_a_run_without_rewrite_says_nothing_of_it(make):
+    page = render(make.sft_records(), [])
+    assert "Rewriting" not in page
+    assert "Trace length before" not in page
 
 
 def test_a_long_run_is_thinned_to_means_and_says_so(make):

@@ -3,7 +3,13 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from igpo_trainer.spec.contract import TERMINATION_MESSAGE_BYTES, CheckpointStatus, ExitCode, TerminationMessage
+from igpo_trainer.spec.contract import (
+    TERMINATION_MESSAGE_BYTES,
+    CheckpointStatus,
+    ExitCode,
+    RewriteStatus,
+    TerminationMessage,
+)
 from igpo_trainer.spec.errors import InterruptedRunError, InvalidDataError, InvalidRunError, RunError
 
 long_text = st.one_of(
@@ -29,6 +35,12 @@ def test_a_message_that_has_to_be_cut_keeps_what_chaining_needs():
     read = TerminationMessage.model_validate_json(message.encode())
     assert (read.latest, read.best) == (best, best)
     assert 0 < len(read.last_lines) < 20
+
+
+def test_a_message_that_has_to_be_cut_keeps_how_far_the_rewrite_was():
+    status = RewriteStatus(rows=10**9, done=10**9, tokens=10**12, token_budget=10**12, eta_seconds=1e9)
+    message = TerminationMessage(code=64, reason="x" * 5000, rewrite=status, last_lines=["y" * 400] * 20)
+    assert TerminationMessage.model_validate_json(message.encode()).rewrite == status
 
 
 def test_a_message_of_a_newer_version_is_read():

@@ -141,6 +141,16 @@ BAD_SPECS = {
         "prompt: {traceFormat: ''}\n",
         'run.yaml:7: spec.prompt.traceFormat "" is shorter than the limit of 1 characters; give a longer text',
     ),
+    "a format beside an answer rule": (
+        "evaluation:\n  datasets:\n    - source: holdout\n    - {source: x, answer: {after: A}, format: MATH}\n",
+        "run.yaml:10: spec.evaluation.datasets[1].format MATH has columns and answers of its own; "
+        "remove fields and answer, or format",
+    ),
+    "a format that does not exist": (
+        "evaluation:\n  datasets: [{source: holdout}, {source: x, format: GSM8k}]\n",
+        'run.yaml:8: spec.evaluation.datasets[1].format "GSM8k" is none of GSM8K, MATH, MetaMathQA, OpenR1, AMC, '
+        "Minerva; did you mean GSM8K?",
+    ),
     "a trace format without trace": (
         "prompt: {traceFormat: '{answer}'}\n",
         "run.yaml:7: spec.prompt.traceFormat '{answer}' has no {body}; add it where the trace belongs",
@@ -210,6 +220,10 @@ BAD_BASES = {
         "model: {scratch: {maxPositions: 900}, revision: main}\ndataset: {source: data}\n",
         "run.yaml:5: spec.model.revision and adapt belong to source; remove them or set model.source",
     ),
+    "a causal model that is not adapted": (
+        "model: {source: models/tiny.gguf}\ndataset: {source: data}\n",
+        "run.yaml:5: spec.model.source models/tiny.gguf holds a causal model; set adapt to MaskedDiffusion",
+    ),
     "options of another source": (
         "model: {source: x}\ndataset: {source: data, wordProblems: {}}\n",
         "run.yaml:6: spec.dataset.wordProblems belongs to source builtin:word-problems; source is 'data'",
@@ -236,11 +250,34 @@ def test_sft_evaluates_at_its_target_length(spec_problems):
     )
 
 
+@pytest.mark.parametrize(
+    ("field", "problem"),
+    [
+        ("attempts: 0", "attempts 0 is below the limit 1; set 1 or more"),
+        ("timeoutSeconds: 4000", "timeoutSeconds 4000 is above the limit 3600; set 3600 or less"),
+        ("tokenBudget: 0", "tokenBudget 0 is below the limit 1; set 1 or more"),
+        ("temperature: 2.5", "temperature 2.5 is above the limit 2.0; set 2.0 or less"),
+    ],
+)
+def test_a_rewrite_keeps_within_its_bounds(spec_problems, field, problem):
+    spec = f"training: {{epochs: 1}}\nrewrite: {{teacher: {{baseUrl: x, model: m}}, {field}}}\n"
+    assert spec_problems(BASE + spec, kind="LengthAlignedSFT") == [f"run.yaml:8: spec.rewrite.{problem}"]
+
+
 def test_originals_at_their_own_context_must_fit_the_model_too(spec_problems):
     spec = "model: {scratch: {maxPositions: 1000}}\ndataset: {source: data}\ntraining: {epochs: 1}\n"
     [problem] = spec_problems(spec + "length: {originals: Context, contextTokens: 2000}\n", kind="LengthAlignedSFT")
     assert "spec.model.scratch.maxPositions 1000 leaves no room" in problem
     assert "a canvas of 2000 tokens" in problem
+
+
+@pytest.mark.parametrize(("name", "key", "wrong"), [("Teacher", "token", "name"), ("teacher", "the token", "key")])
+def test_a_secret_that_no_pod_could_name_is_refused(spec_problems, name, key, wrong):
+    teacher = f'{{baseUrl: "https://x/v1", model: m, apiKeySecretRef: {{name: {name}, key: {key}}}}}'
+    spec = BASE + f"training: {{epochs: 1}}\nrewrite: {{teacher: {teacher}}}\n"
+    [problem] = spec_problems(spec, kind="LengthAlignedSFT")
+    assert problem.startswith(f"run.yaml:8: spec.rewrite.teacher.apiKeySecretRef.{wrong} ")
+    assert "does not match the pattern" in problem
 
 
 def test_long_values_are_cut_in_errors(spec_problems):

@@ -1,11 +1,13 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic.alias_generators import to_camel
 
 from igpo_trainer.spec.cluster import CLUSTER_FIELDS
 from igpo_trainer.spec.document import KINDS
 from igpo_trainer.spec.field_path import yaml_names
-from igpo_trainer.spec.identity import MUTABLE_FIELDS, run_hash, spec_hash
+from igpo_trainer.spec.identity import MUTABLE_FIELDS, PACE_FIELDS, run_hash, spec_hash
+from igpo_trainer.spec.sft import RewriteSpec
 
 DOCUMENT = {"apiVersion": "igpo.dev/v1alpha1", "kind": "IGPOTraining", "metadata": {"name": "a"}, "spec": {"seed": 3}}
 
@@ -25,6 +27,19 @@ def test_the_hash_ignores_metadata_and_status():
 )
 def test_the_hash_tells_every_other_change(change):
     assert spec_hash({**DOCUMENT, "spec": change}) != spec_hash(DOCUMENT)
+
+
+@pytest.mark.parametrize("field", sorted(PACE_FIELDS["rewrite"]))
+def test_the_pace_of_a_rewrite_is_not_part_of_the_hash(field):
+    rewrite = {"teacher": {"model": "m"}, "maxTokens": 9}
+    plain, paced = ({**DOCUMENT, "spec": {"rewrite": rewrite | extra}} for extra in ({}, {field: 3}))
+    assert spec_hash(plain) == spec_hash(paced)
+    other = {**DOCUMENT, "spec": {"rewrite": rewrite | {"maxTokens": 8}}}
+    assert spec_hash(other) != spec_hash(plain)
+
+
+def test_every_field_of_the_pace_exists():
+    assert PACE_FIELDS["rewrite"] <= {to_camel(name) for name in RewriteSpec.model_fields}
 
 
 def test_the_kind_is_part_of_the_hash():

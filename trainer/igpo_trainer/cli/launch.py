@@ -85,7 +85,7 @@ def launch(
     if message.code != ExitCode.DONE and message.reason not in said:
         sys.stderr.write(f"igpo: {message.reason}\n")
     if termination_log is not None:
-        _write(termination_log, message)
+        write_termination(termination_log, message)
     return message.code
 
 
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except RunError as error:
         code = int(error.exit_code)
         sys.stderr.write(f"igpo-launch: {error}\n")
-        _write(log, TerminationMessage(code=code, reason=str(error)))
+        write_termination(log, TerminationMessage(code=code, reason=str(error)))
     sys.exit(code)
 
 
@@ -139,12 +139,12 @@ def _environment(gang: Gang, folder: str) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONUNBUFFERED": "1", EXIT_FILE_VARIABLE: folder}
 
 
-def _write(path: Path, message: TerminationMessage) -> None:
-    """Write in place: the kubelet mounts this very file, so it cannot be replaced."""
+def write_termination(path: Path, message: TerminationMessage) -> None:
+    """Leave a termination message; in place: the kubelet mounts this very file, so it cannot be replaced."""
     try:
         path.write_bytes(message.encode())
     except OSError as error:
-        sys.stderr.write(f"igpo-launch: no termination message in {path}: {error.strerror}\n")
+        sys.stderr.write(f"igpo: no termination message in {path}: {error.strerror}\n")
 
 
 class _Forwarder:

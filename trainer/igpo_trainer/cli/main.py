@@ -7,8 +7,10 @@ from importlib.metadata import entry_points
 import typer
 
 from igpo_trainer import __version__
+from igpo_trainer.cli.compare import compare
 from igpo_trainer.cli.evaluate import evaluate
 from igpo_trainer.cli.report import report
+from igpo_trainer.cli.rewrite import rewrite
 from igpo_trainer.cli.run import run
 from igpo_trainer.cli.schema import schema
 from igpo_trainer.cli.validate import validate
@@ -22,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (run, validate, evaluate, report, schema):
+for command in (run, rewrite, validate, evaluate, compare, report, schema):
     name = "eval" if command is evaluate else command.__name__
     app.command(name)(command)
 for point in entry_points(group="igpo.commands"):  # what other installed packages add, as the operator does

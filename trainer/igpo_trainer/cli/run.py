@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from igpo_trainer.cli.outcome import ABORTED
+from igpo_trainer.cli.process_count import process_count
 from igpo_trainer.cli.quiet import hushed
+from igpo_trainer.cli.rewrite import has_rewrite, rewrite_here
 from igpo_trainer.loop.stop import StopSignal
 from igpo_trainer.spec.contract import FINAL_DIR, METRICS_PORT, REPORT_FILE
 from igpo_trainer.spec.document import Document
@@ -62,7 +64,9 @@ def _carry_out(
     if is_finished(document, run_dir):
         typer.echo(f"{document}: finished before, left alone; report: {run_dir / REPORT_FILE}")
         return
-    count, note = _processes(document, processes)
+    if has_rewrite(document):
+        rewrite_here(document, runs, metrics_port, stop, quiet=quiet)
+    count, note = process_count(document, processes)
     if note and not quiet:
         typer.echo(f"{document}: {note}")
     if count == 1:
@@ -95,24 +99,6 @@ def is_finished(document: Document, run_dir: Path) -> bool:
 
     require_claimable(run_dir, document_hash(document), document.kind, document.name)
     return (run_dir / FINAL_DIR).is_dir() and any(isinstance(r, EndRecord) for r in read_metrics(run_dir))
-
-
-def _processes(document: Document, asked: int | None) -> tuple[int, str]:
-    """How many processes to start, and what to tell about it. The result of a run does not depend on it."""
-    import torch
-
-    workers = document.spec.workers
-    wanted = workers.replicas * max(1, workers.gpus_per_worker)
-    if asked is not None:
-        return asked, ""
-    gpus = torch.cuda.device_count()
-    if wanted == 1 or gpus >= wanted:
-        return wanted, ""
-    count = max(1, gpus)
-    return (
-        count,
-        f"asks for {wanted} processes, this machine has {gpus} GPUs: runs in {count} (--processes sets another number)",
-    )
 
 
 def _train_here(document: Document, runs: Path, metrics_port: int, stop: StopSignal, *, quiet: bool) -> None:

@@ -1,10 +1,10 @@
 """Problems kept out of training, and the proof that they are."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from igpo_trainer.data.problem import Problem
+from igpo_trainer.data.problem import Problem, same_problem_key
 from igpo_trainer.spec.errors import InvalidDataError
 
 
@@ -16,20 +16,17 @@ class Split:
     holdout: list[Problem]
     removed_duplicates: int = 0
     """Rows left out of training because their prompt is held out in another row."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Rows of the source that are no problem, by reason."""
 
     def __post_init__(self) -> None:
         """Raise InvalidDataError if a prompt is on both sides."""
-        common = {_identity(p) for p in self.train} & {_identity(p) for p in self.holdout}
+        common = {same_problem_key(p) for p in self.train} & {same_problem_key(p) for p in self.holdout}
         if common:
             raise InvalidDataError(
                 f"{len(common)} prompts are both trained on and held out, for example {min(common)[:60]!r}; "
                 "hold out prompts that do not occur in training"
             )
-
-
-def _identity(problem: Problem) -> str:
-    """Return the prompt without differences of spacing and case: rows that differ in no more are the same problem."""
-    return " ".join(problem.prompt.casefold().split())
 
 
 def hold_out(problems: Sequence[Problem], rows: int, seed: int, source: str) -> Split:
@@ -43,7 +40,7 @@ def hold_out(problems: Sequence[Problem], rows: int, seed: int, source: str) -> 
     """
     first_of: dict[str, int] = {}
     for index, problem in enumerate(problems):
-        first_of.setdefault(_identity(problem), index)
+        first_of.setdefault(same_problem_key(problem), index)
     if rows >= len(first_of):
         raise InvalidDataError(
             f"{source}: dataset.holdout.rows {rows} of {len(first_of)} distinct problems ({len(problems)} rows) "
@@ -55,5 +52,5 @@ def hold_out(problems: Sequence[Problem], rows: int, seed: int, source: str) -> 
 
     held_out = set(sorted(first_of, key=rank)[:rows])
     holdout = [problems[index] for prompt, index in first_of.items() if prompt in held_out]
-    train = [problem for problem in problems if _identity(problem) not in held_out]
+    train = [problem for problem in problems if same_problem_key(problem) not in held_out]
     return Split(train, holdout, len(problems) - len(train) - len(holdout))

@@ -27,6 +27,11 @@ class Problem:
     """Where it was read, for the reader of an error: "rows.jsonl row 17". Empty for a generated problem."""
 
 
+def same_problem_key(problem: Problem) -> str:
+    """The prompt without differences of spacing and case: rows that differ in no more are the same problem."""
+    return " ".join(problem.prompt.casefold().split())
+
+
 @dataclass(frozen=True, slots=True)
 class EncodedProblem:
     """A problem as token ids."""

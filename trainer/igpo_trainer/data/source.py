@@ -26,6 +26,11 @@ class Source:
     split: str = "train"
 
 
+def is_local(location: str) -> bool:
+    """Whether a location is a file or folder of this machine, which goes before a hub id of the same name."""
+    return Path(location).expanduser().exists()
+
+
 def read_rows(source: Source) -> Iterator[Mapping[str, object]]:
     """Yield the rows in order.
 

@@ -4,17 +4,23 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 from transformers import PreTrainedTokenizerBase
 
 from igpo_trainer.data.encode import encode_all
 from igpo_trainer.data.problem import EncodedProblem, Problem
 from igpo_trainer.data.readers import load_evaluation, load_split
-from igpo_trainer.observe.records import DataRecord, Time
-from igpo_trainer.spec.document import Spec
-from igpo_trainer.spec.errors import InvalidDataError
+from igpo_trainer.observe.records import DataRecord, RewriteRecord, Time
+from igpo_trainer.rewrite.result import inputs_hash, kept_problems, read_result
+from igpo_trainer.spec.contract import REWRITE_RESULT_FILE
+from igpo_trainer.spec.document import Document, Spec
+from igpo_trainer.spec.errors import InvalidDataError, InvalidRunError
 from igpo_trainer.spec.run import HOLDOUT, EvaluationSet
 from igpo_trainer.spec.sft import LengthAlignedSFTSpec
+
+OVERLONG: Final = "overlong prompt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +32,29 @@ class RunData:
     others: Mapping[EvaluationSet, tuple[EncodedProblem, ...]]
     """Evaluation sets that are not the hold-out."""
     record: DataRecord
+    rewrite: RewriteRecord | None = None
+    """What came of rewriting the training traces, where they were."""
+
+    @property
+    def opening(self) -> tuple[RewriteRecord | DataRecord, ...]:
+        """What the journal says of the data before the first step."""
+        return (self.record,) if self.rewrite is None else (self.rewrite, self.record)
 
     def measured(self, measured: EvaluationSet) -> tuple[EncodedProblem, ...]:
         """Problems of an evaluation set."""
         return self.heldout if measured.source == HOLDOUT else self.others[measured]
 
 
-def load_data(spec: Spec, tokenizer: PreTrainedTokenizerBase, model_limit: int) -> RunData:
+def load_data(
+    spec: Spec, tokenizer: PreTrainedTokenizerBase, model_limit: int, *, rewritten: Path | None = None
+) -> RunData:
     """Read, split and encode everything the run needs; equal on all ranks.
 
-    SFT leaves out traces that do not fit the canvas with their end token. Raises InvalidDataError when more than half
-    of the traces are longer than the canvas, and what the readers raise.
+    `rewritten` is the folder with the teacher's rewrites; without it a spec that has `rewrite` gives no training
+    problems, as where a model is only measured. SFT leaves out traces that do not fit the canvas with their end token.
+
+    Raises InvalidDataError when more than half of the traces are longer than the canvas, InvalidRunError when the
+    traces are to be rewritten and the folder holds no finished result for them, and what the readers raise.
     """
     began = time.time()
     split = load_split(spec.dataset, spec.prompt, seed=spec.seed)
@@ -56,32 +74,80 @@ def load_data(spec: Spec, tokenizer: PreTrainedTokenizerBase, model_limit: int) 
         )
         return kept, report.dropped_overlong, report.truncated_traces
 
-    train, dropped, overlong = encoded(split.train, traces=True)
-    reasons = Counter({"overlong prompt": dropped, "duplicate of a held-out prompt": split.removed_duplicates})
-    if is_sft:
-        fitting = [e for e in train if len(e.trace_ids) < spec.completion_length]
+    problems, rewrite = _training_problems(spec, split.train, rewritten)
+    train, dropped, overlong = encoded(problems, traces=True) if problems else ([], 0, 0)
+    reasons = Counter(split.left_out)
+    reasons.update({OVERLONG: dropped, "duplicate of a held-out prompt": split.removed_duplicates})
+    reasons.update({} if rewrite is None else rewrite.dropped)
+    if is_sft and problems:
+        fitting = _fitting(train, spec)
         reasons["trace longer than length.target"] = len(train) - len(fitting)
         train, overlong = fitting, 0
-        if not train:
-            raise InvalidDataError(
-                f"{spec.dataset.source}: no trace with its end token fits length.target {spec.completion_length}; "
-                "raise length.target and sampling.completionLength"
-            )
     heldout, reasons["overlong held-out prompt"], _ = encoded(split.holdout, traces=False)
-    others = {
-        measured: tuple(encoded(problems, traces=False, source=measured.source)[0])
-        for measured, problems in load_evaluation(
-            spec.evaluation, spec.dataset, spec.prompt, seed=spec.seed, holdout=split.holdout
-        )
-        if measured.source != HOLDOUT
-    }
+    others: dict[EvaluationSet, tuple[EncodedProblem, ...]] = {}
+    unmeasured: dict[str, dict[str, int]] = {}
+    for measured, read in load_evaluation(
+        spec.evaluation, spec.dataset, spec.prompt, seed=spec.seed, holdout=split.holdout
+    ):
+        if measured.source != HOLDOUT:
+            kept, overlong_prompts, _ = encoded(read.problems, traces=False, source=measured.source)
+            others[measured] = tuple(kept)
+            unmeasured[measured.label] = _counted({**read.left_out, OVERLONG: overlong_prompts})
     record = DataRecord(
         problems=len(train),
         heldout=len(heldout),
-        dropped={reason: count for reason, count in sorted(reasons.items()) if count},
+        rewritten=0 if rewrite is None else len(train),
+        dropped=_counted(reasons),
+        unmeasured={label: counts for label, counts in unmeasured.items() if counts},
         overlong_traces=overlong,
         trace_lengths=dict(Counter(len(e.trace_ids) + 1 for e in train)),
         target_length=spec.completion_length,
         time=Time(at=time.time(), seconds=time.time() - began),
     )
-    return RunData(tuple(train), tuple(heldout), others, record)
+    return RunData(tuple(train), tuple(heldout), others, record, rewrite)
+
+
+def _counted(reasons: Mapping[str, int]) -> dict[str, int]:
+    return {reason: count for reason, count in sorted(reasons.items()) if count}
+
+
+def _fitting(train: list[EncodedProblem], spec: Spec) -> list[EncodedProblem]:
+    """Problems whose trace and end token fit the canvas."""
+    fitting = [e for e in train if len(e.trace_ids) < spec.completion_length]
+    if not fitting:
+        raise InvalidDataError(
+            f"{spec.dataset.source}: no trace with its end token fits length.target {spec.completion_length}; "
+            "raise length.target and sampling.completionLength"
+        )
+    return fitting
+
+
+def require_rewritten(document: Document, rewritten: Path) -> None:
+    """Raise InvalidRunError when a document's traces are to be rewritten and the folder holds no finished result."""
+    if wants_rewrite(document.spec) and not (rewritten / REWRITE_RESULT_FILE).is_file():
+        raise _not_rewritten(rewritten)
+
+
+def wants_rewrite(spec: Spec) -> bool:
+    """Whether the training traces are to be rewritten before training."""
+    return isinstance(spec, LengthAlignedSFTSpec) and spec.rewrite is not None
+
+
+def _training_problems(
+    spec: Spec, originals: list[Problem], rewritten: Path | None
+) -> tuple[list[Problem], RewriteRecord | None]:
+    if not isinstance(spec, LengthAlignedSFTSpec) or spec.rewrite is None:
+        return originals, None
+    if rewritten is None:
+        return [], None
+    result = read_result(rewritten, inputs_hash(originals, spec))
+    if result is None:
+        raise _not_rewritten(rewritten)
+    return kept_problems(rewritten), result.record
+
+
+def _not_rewritten(rewritten: Path) -> InvalidRunError:
+    return InvalidRunError(
+        f"{rewritten} holds no finished rewrite of these traces; run `igpo rewrite -f` with this manifest first, or "
+        "`igpo run`, which does so itself"
+    )

@@ -1,23 +1,24 @@
 """Measuring the policy on held-out problems: pass@1, avg@k, pass@k, with bootstrap intervals over problems."""
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import torch
 
 from igpo_trainer.boxed import last_boxed
 from igpo_trainer.data.problem import EncodedProblem
 from igpo_trainer.diffusion.noise import NoiseKey
 from igpo_trainer.igpo.rollout import Rollout
-from igpo_trainer.loop.rollouts import RolloutRequest, RolloutWorker
-from igpo_trainer.observe.records import EvaluationRecord, Time
-from igpo_trainer.rewards.verdict import Outcome
+from igpo_trainer.loop.rollouts import JudgedRollout, RolloutRequest, RolloutWorker
+from igpo_trainer.observe.estimates import Estimate, Values, avg_at_k, by_group, pass_at_k, powers_up_to
+from igpo_trainer.observe.evaluations import EvaluatedSample, Evaluation
+from igpo_trainer.observe.records import EvaluationRecord, EvaluationTime, Measure
+from igpo_trainer.rewards.plain import number_of
 from igpo_trainer.spec.run import EvaluationSet
 from igpo_trainer.spec.sampling import SamplingSpec
-
-RESAMPLES = 1000
-INTERVAL = (2.5, 97.5)
 
 
 def evaluate(
@@ -28,7 +29,7 @@ def evaluate(
     *,
     step: int,
     seed: int,
-) -> EvaluationRecord:
+) -> Evaluation:
     """Measure the current policy on `problems`; equal on every process, and for every world size.
 
     The samples' noise is keyed by (seed, problem, sample) and not by step, so two measurements of a run are paired.
@@ -40,48 +41,33 @@ def evaluate(
         for row, encoded in enumerate(problems)
         for k in range(measured.samples)
     ]
-    rollouts = [judged.rollout for judged in worker.run(requests, settings)]
-    groups = [rollouts[i : i + measured.samples] for i in range(0, len(rollouts), measured.samples)]
-    right_PK = np.array([[r.outcome is Outcome.RIGHT for r in group] for group in groups], dtype=np.float64)
-    per_problem_P = right_PK.mean(axis=1)
-    low, high = bootstrap_interval(per_problem_P, seed)
-    by_difficulty: dict[str, list[float]] = defaultdict(list)
-    for encoded, score in zip(problems, per_problem_P, strict=True):
-        by_difficulty[encoded.problem.difficulty or "all"].append(float(score))
-    several = measured.samples > 1
-    return EvaluationRecord(
+    judged = worker.run(requests, settings)
+    samples = _samples(worker, requests, judged)
+    record = EvaluationRecord(
         step=step,
-        dataset=measured.source,
+        dataset=measured.label,
         samples=measured.samples,
         temperature=measured.temperature,
         problems=len(problems),
-        accuracy=float(per_problem_P.mean()),
-        interval_low=low,
-        interval_high=high,
-        right=tuple(int(count) for count in right_PK.sum(axis=1)),
-        accuracy_by_difficulty={name: sum(v) / len(v) for name, v in sorted(by_difficulty.items())},
-        problems_by_difficulty={name: len(v) for name, v in sorted(by_difficulty.items())},
-        all_wrong=float((per_problem_P == 0).mean()) if several else None,
-        pass_at_k=float((per_problem_P > 0).mean()) if several else None,
-        distinct_answers=_distinct_answers(worker, groups) if several else None,
-        unjudged=sum(r.outcome is Outcome.UNJUDGED for r in rollouts),
-        completion_lengths=dict(Counter(r.length for r in rollouts)),
-        truncated=sum(is_truncated(r, worker.policy.denoiser.tokens.eos_id) for r in rollouts),
+        **_statistics(problems, samples, measured.samples, seed),
+        unjudged=sum(s.verdict == "unjudged" for s in samples),
+        completion_lengths=dict(Counter(s.length for s in samples)),
+        truncated=sum(s.truncated for s in samples),
         seed=seed,
         denoising_steps=sampling.steps,
         block_length=sampling.block_length,
         completion_length=sampling.completion_length,
+        remasking=sampling.remasking,
+        cfg_scale=sampling.cfg_scale,
         rows=worker.rows,
-        time=Time(at=time.time(), seconds=time.time() - began),
+        time=EvaluationTime(
+            at=time.time(),
+            seconds=time.time() - began,
+            world_size=worker.ranks.world,
+            device=_device_name(worker.policy.denoiser.device),
+        ),
     )
-
-
-def bootstrap_interval(score_P: np.ndarray, seed: int) -> tuple[float, float]:
-    """95 % percentile interval of the mean over problems, from 1,000 resamples of problems, keyed by `seed`."""
-    generator = np.random.default_rng(seed)
-    picks_RP = generator.integers(0, len(score_P), size=(RESAMPLES, len(score_P)))
-    low, high = np.percentile(score_P[picks_RP].mean(axis=1), INTERVAL)
-    return float(low), float(high)
+    return Evaluation(record, samples)
 
 
 def is_truncated(rollout: Rollout, eos_id: int) -> bool:
@@ -89,10 +75,80 @@ def is_truncated(rollout: Rollout, eos_id: int) -> bool:
     return rollout.ids[rollout.length - 1] != eos_id
 
 
-def _distinct_answers(worker: RolloutWorker, groups: Sequence[Sequence[Rollout]]) -> float:
-    """Mean number of different final answers in a group; completions without one count as one answer."""
-    counts = []
-    for group in groups:
-        texts = worker.tokenizer.batch_decode([list(r.ids[: r.length]) for r in group], skip_special_tokens=True)
-        counts.append(len({last_boxed(text) for text in texts}))
-    return sum(counts) / len(counts)
+def _samples(
+    worker: RolloutWorker, requests: Sequence[RolloutRequest], judged: Sequence[JudgedRollout]
+) -> tuple[EvaluatedSample, ...]:
+    rollouts = [j.rollout for j in judged]
+    texts = worker.tokenizer.batch_decode([list(r.ids[: r.length]) for r in rollouts], skip_special_tokens=True)
+    eos_id = worker.policy.denoiser.tokens.eos_id
+    return tuple(
+        EvaluatedSample(
+            problem=request.encoded.problem.key,
+            difficulty=request.encoded.problem.difficulty,
+            sample=request.key.sample,
+            answer=request.encoded.problem.answer,
+            found=last_boxed(text),
+            verdict=j.rollout.outcome.value,
+            reason=j.unjudged_reason,
+            length=j.rollout.length,
+            truncated=is_truncated(j.rollout, eos_id),
+            text=text,
+        )
+        for request, j, text in zip(requests, judged, texts, strict=True)
+    )
+
+
+def _statistics(
+    problems: Sequence[EncodedProblem], samples: Sequence[EvaluatedSample], k: int, seed: int
+) -> dict[str, Any]:
+    """Everything of a record that follows from the verdicts."""
+    right_P = np.array([s.verdict == "right" for s in samples], dtype=np.float64).reshape(-1, k).sum(axis=1)
+    kinds = tuple(encoded.problem.difficulty or "all" for encoded in problems)
+
+    def estimate(value_P: Values) -> Estimate:
+        return Estimate.of(value_P, seed)
+
+    score_P = avg_at_k(right_P, k)
+    accuracy, by_kind = estimate(score_P), by_group(kinds, score_P, estimate)
+    found: dict[str, Any] = {
+        "accuracy": accuracy.mean,
+        "interval_low": accuracy.low,
+        "interval_high": accuracy.high,
+        "right": tuple(int(count) for count in right_P),
+        "accuracy_by_difficulty": {kind: part.mean for kind, part in by_kind.items()},
+        "interval_by_difficulty": {kind: (part.low, part.high) for kind, part in by_kind.items()},
+        "problems_by_difficulty": dict(sorted(Counter(kinds).items())),
+    }
+    return found | (_over_several(samples, kinds, right_P, k, seed) if k > 1 else {})
+
+
+def _over_several(
+    samples: Sequence[EvaluatedSample], kinds: tuple[str, ...], right_P: Values, k: int, seed: int
+) -> dict[str, Any]:
+    """What exists with more than one sample a problem only."""
+    passed_P = pass_at_k(right_P, k, k)
+    passed = Estimate.of(passed_P, seed)
+    by_kind = by_group(kinds, passed_P, lambda value_P: Estimate.of(value_P, seed))
+    by_difficulty: dict[str, Measure] = {kind: part.mean for kind, part in by_kind.items()}
+    answers = [len({_answer(s.found) for s in samples[i : i + k]}) for i in range(0, len(samples), k)]
+    return {
+        "all_wrong": float((right_P == 0).mean()),
+        "pass_at_k": passed.mean,
+        "pass_low": passed.low,
+        "pass_high": passed.high,
+        "pass_curve": {j: float(pass_at_k(right_P, k, j).mean()) for j in powers_up_to(k)},
+        "pass_by_difficulty": by_difficulty,
+        "distinct_answers": sum(answers) / len(answers),
+    }
+
+
+def _answer(found: str | None) -> object:
+    """What makes two answers one: the value of plain numbers, the text of others, and having none."""
+    number = None if found is None else number_of(found)
+    return found if number is None else number
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type != "cuda":
+        return device.type
+    return f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}"

@@ -148,6 +148,17 @@ class Policy:
 
     def load(self, folder: Path) -> None:
         """Restore what `save` wrote, bit for bit. Raises InvalidRunError when names or shapes differ."""
+        self.load_weights(folder)
+        self.optimizer.state.clear()
+        with safe_open(folder / OPTIMIZER_FILE, "pt") as file:
+            for key in file.keys():  # noqa: SIM118
+                name, _, moment = key.rpartition("/")
+                value = file.get_tensor(key)
+                parameter = self.trainable[name]
+                self.optimizer.state[parameter][moment] = value if moment == "step" else value.to(parameter.device)
+
+    def load_weights(self, folder: Path) -> None:
+        """Restore the trained weights alone, which is all that measuring needs; raises as `load` does."""
         with safe_open(folder / WEIGHTS_FILE, "pt") as file:
             stored = set(file.keys())
             if stored != set(self.trainable):
@@ -166,13 +177,6 @@ class Policy:
                 for name, parameter in self.trainable.items():
                     parameter.copy_(file.get_tensor(name))
             self.updates = int(file.metadata()["updates"])
-        self.optimizer.state.clear()
-        with safe_open(folder / OPTIMIZER_FILE, "pt") as file:
-            for key in file.keys():  # noqa: SIM118
-                name, _, moment = key.rpartition("/")
-                value = file.get_tensor(key)
-                parameter = self.trainable[name]
-                self.optimizer.state[parameter][moment] = value if moment == "step" else value.to(parameter.device)
 
     @contextmanager
     def _reference(self) -> Iterator[Denoiser]:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
@@ -11,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from igpo_trainer.loop.batching import BatchSizes
 from igpo_trainer.loop.data import RunData
 from igpo_trainer.loop.evaluation import evaluate
+from igpo_trainer.loop.folder import write_atomically
 from igpo_trainer.loop.identity import Claim
 from igpo_trainer.loop.interruption import StopRequestedError
 from igpo_trainer.loop.policy import Policy
@@ -21,6 +23,7 @@ from igpo_trainer.loop.stop import StopSignal
 from igpo_trainer.loop.store import CheckpointInfo, CheckpointStore, checkpoint_name
 from igpo_trainer.loop.telemetry import Telemetry
 from igpo_trainer.models.save import save_model
+from igpo_trainer.observe.evaluations import Evaluation
 from igpo_trainer.observe.records import (
     CheckpointRecord,
     EndRecord,
@@ -30,7 +33,7 @@ from igpo_trainer.observe.records import (
     State,
     Time,
 )
-from igpo_trainer.spec.contract import BEST_DIR, FINAL_DIR, CheckpointStatus
+from igpo_trainer.spec.contract import BEST_DIR, EVALUATIONS_DIR, FINAL_DIR, CheckpointStatus
 from igpo_trainer.spec.document import Spec
 from igpo_trainer.spec.errors import RunError
 from igpo_trainer.spec.run import HOLDOUT, EvaluationSet
@@ -114,9 +117,16 @@ class Session:
         for measured in sets[self._journalled(EvaluationRecord, step) :]:
             with self.phase(Phase.EVALUATE):
                 problems = self.data.measured(measured)
-                record = evaluate(self.worker, problems, measured, self.spec.sampling, step=step, seed=self.spec.seed)
-                self.require_owner()
-                self.telemetry.publish(record)
+                found = evaluate(self.worker, problems, measured, self.spec.sampling, step=step, seed=self.spec.seed)
+                self.ranks.on_main(partial(self._keep_samples, found))
+                self.telemetry.publish(found.record)
+
+    def _keep_samples(self, found: Evaluation) -> None:
+        """Write every completion of an evaluation, before the journal says that it was made."""
+        self._require_owner()
+        path = found.path(self.run_dir / EVALUATIONS_DIR)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, found.encode())
 
     def save_scheduled(self, step: int, write_more: Callable[[Path], None] = lambda _: None) -> None:
         """`save`, unless the journal says that this was done before the run was stopped."""

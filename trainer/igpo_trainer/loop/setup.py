@@ -11,7 +11,7 @@ from accelerate.accelerator import Accelerator
 from accelerate.tracking import get_available_trackers
 
 from igpo_trainer.loop.batching import BatchSizes
-from igpo_trainer.loop.data import RunData, load_data
+from igpo_trainer.loop.data import RunData, load_data, require_rewritten
 from igpo_trainer.loop.identity import Claim, claim, require_claimable
 from igpo_trainer.loop.interruption import StopRequestedError
 from igpo_trainer.loop.policy import Policy
@@ -31,7 +31,7 @@ from igpo_trainer.observe.exporter import Exporter, RunIdentity
 from igpo_trainer.observe.journal import Journal
 from igpo_trainer.observe.records import StartRecord, StartTime
 from igpo_trainer.rewards.judge import Judge
-from igpo_trainer.spec.contract import BEST_DIR, CHECKPOINTS_DIR, FINAL_DIR, METRICS_PORT, Cause
+from igpo_trainer.spec.contract import BEST_DIR, CHECKPOINTS_DIR, FINAL_DIR, METRICS_PORT, REWRITTEN_DIR, Cause
 from igpo_trainer.spec.document import Document, Spec
 from igpo_trainer.spec.errors import InvalidRunError
 from igpo_trainer.spec.identity import document_hash
@@ -94,7 +94,7 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
     refused run leaves nothing behind.
     """
     spec = document.spec
-    _refuse_unfinished_features(document)
+    refuse_unfinished_features(document)
     with ExitStack() as resources:
         began = time.time()
         run_dir = place.run_dir(document.kind, document.name)
@@ -102,7 +102,7 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
         digest = document_hash(document)
         ranks.on_main(lambda: require_claimable(run_dir, digest, document.kind, document.name))
         judge = resources.enter_context(judge_of(spec))
-        loaded, data = ranks.everywhere(lambda: _load(spec, from_folder))
+        loaded, data = ranks.everywhere(lambda: _load(document, from_folder, run_dir / REWRITTEN_DIR))
         accelerator = Accelerator(
             cpu=not torch.cuda.is_available(), log_with=list(spec.trackers) or None, project_dir=run_dir
         )
@@ -143,7 +143,7 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
             claim=owner,
             position=position,
             batch_sizes=sizes,
-            opening=(_start_record(document, ranks, steps, began), data.record),
+            opening=(_start_record(document, ranks, steps, began), *data.opening),
             resources=resources.pop_all(),
         )
 
@@ -153,20 +153,14 @@ def planned_steps(spec: Spec, data: RunData) -> int:
     return spec.steps if isinstance(spec, IGPOTrainingSpec) else planned_updates(spec, len(data.train))
 
 
-def _refuse_unfinished_features(document: Document) -> None:
+def refuse_unfinished_features(document: Document) -> None:
     """Refuse fields that this version reads but cannot carry out; silently ignoring them would train another model."""
     spec = document.spec
-    if isinstance(spec, LengthAlignedSFTSpec):
-        if spec.rewrite is not None:
-            raise InvalidRunError(
-                f"{document.place('spec', 'rewrite')}: spec.rewrite is not carried out by this version; rewrite the "
-                "traces beforehand and name the resulting .jsonl in dataset.source, or remove rewrite"
-            )
-        if spec.length.originals != "Drop":
-            raise InvalidRunError(
-                f"{document.place('spec', 'length', 'originals')}: spec.length.originals {spec.length.originals} "
-                "is not carried out by this version; set Drop"
-            )
+    if isinstance(spec, LengthAlignedSFTSpec) and spec.length.originals != "Drop":
+        raise InvalidRunError(
+            f"{document.place('spec', 'length', 'originals')}: spec.length.originals {spec.length.originals} "
+            "is not carried out by this version; set Drop"
+        )
     if missing := set(spec.trackers) - _installed_trackers():
         raise InvalidRunError(
             f"{document.place('spec', 'trackers')}: spec.trackers {', '.join(sorted(missing))} cannot be imported "
@@ -182,9 +176,11 @@ def _installed_trackers() -> set[str]:
     return {str(tracker) for tracker in get_available_trackers()}  # type: ignore[no-untyped-call]  # accelerate
 
 
-def _load(spec: Spec, from_folder: Path | None) -> tuple[LoadedModel, RunData]:
+def _load(document: Document, from_folder: Path | None, rewritten: Path) -> tuple[LoadedModel, RunData]:
+    spec = document.spec
+    require_rewritten(document, rewritten)
     loaded = load_model(spec.model, seed=spec.seed, from_folder=from_folder)
-    return loaded, load_data(spec, loaded.tokenizer, loaded.max_positions)
+    return loaded, load_data(spec, loaded.tokenizer, loaded.max_positions, rewritten=rewritten)
 
 
 def _batch_sizes(spec: Spec, policy: Policy, longest: int, store: CheckpointStore, ranks: Ranks) -> BatchSizes:

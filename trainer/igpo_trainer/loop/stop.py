@@ -36,6 +36,7 @@ class StopSignal:
         self._wakeup_before = signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
         for number in _STOP_SIGNALS:
             self._before[number] = signal.signal(number, self._on_signal)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)  # PID 1 of a pod was started with SIGTERM kept back
         return self
 
     def __exit__(
@@ -50,6 +51,11 @@ class StopSignal:
             for end in self._wake:
                 os.close(end)
             self._wake = None
+
+    @property
+    def wakeup(self) -> int | None:
+        """A descriptor that can be read once a signal has come, for an event loop; None while not installed."""
+        return None if self._wake is None else self._wake[0]
 
     def requested_anywhere(self, ranks: _Peers) -> bool:
         """Whether any rank was told to stop; a collective, so that every rank saves the same step."""

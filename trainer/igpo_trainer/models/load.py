@@ -1,22 +1,23 @@
 """From a manifest's `model` to a network ready to train."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
-from accelerate.big_modeling import init_empty_weights
 from peft import PeftModel
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from igpo_trainer.models.adapt import adapt_to_masked_diffusion
+from igpo_trainer.models.adapt import adapt_to_masked_diffusion, ensure_mask_token
+from igpo_trainer.models.assemble import assemble
 from igpo_trainer.models.denoiser import Denoiser, Precision
+from igpo_trainer.models.gguf import is_gguf, open_gguf
 from igpo_trainer.models.llada import llama_config, llama_name
 from igpo_trainer.models.lora import ADAPTER_CONFIG, add_lora, merge_adapter
-from igpo_trainer.models.scratch import build_scratch
+from igpo_trainer.models.scratch import build_scratch, word_tokenizer
 from igpo_trainer.models.source import model_folder
+from igpo_trainer.models.tokenizer import read_tokenizer
 from igpo_trainer.models.tokens import SpecialTokens
 from igpo_trainer.models.weights import read_json, read_weights, weight_files
 from igpo_trainer.spec.errors import InvalidRunError
@@ -79,6 +80,26 @@ def load_model(spec: ModelSpec, *, seed: int, from_folder: Path | None = None) -
     return LoadedModel(policy.eval(), tokenizer, tokens, family, spec.precision)
 
 
+def load_tokenizer(spec: ModelSpec, *, from_folder: Path | None = None) -> PreTrainedTokenizerFast:
+    """The tokenizer that `load_model` would come with; no weights are read, and none fetched from the hub.
+
+    Raises what load_model raises for missing or damaged files and an unreachable hub.
+    """
+    if from_folder is None and spec.scratch is not None:
+        return word_tokenizer()
+    if from_folder is None and spec.source is None:
+        raise ValueError("model.from needs the folder of the run it names")
+    if from_folder is None and is_gguf(str(spec.source)):
+        _, tokenizer, _ = open_gguf(Path(str(spec.source)).expanduser())
+    else:
+        folder = from_folder or model_folder(str(spec.source), spec.revision, weights=False)
+        base = _adapter_base(folder)
+        tokenizer = read_tokenizer(folder if base is None else model_folder(base, weights=False))
+    if spec.adapt is not None:
+        ensure_mask_token(tokenizer)
+    return tokenizer
+
+
 def recompute_activations(lm: LlamaForCausalLM) -> None:
     """Keep no activations inside blocks; the backward pass makes them again. Takes effect in train mode only."""
     renamed = hasattr(lm, "activation_checkpointing_enable")  # in recent transformers, where the older name warns
@@ -104,31 +125,42 @@ def _origin(
         return *build_scratch(spec.scratch, seed), "Llama"
     if from_folder is None and spec.source is None:
         raise ValueError("model.from needs the folder of the run it names")
+    if from_folder is None and is_gguf(str(spec.source)):
+        return *_read_gguf(Path(str(spec.source)).expanduser(), stored), "Llama"
     folder = from_folder if from_folder is not None else model_folder(str(spec.source), spec.revision)
-    if (folder / ADAPTER_CONFIG).is_file() and not (folder / "config.json").is_file():
-        base = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
-        if not isinstance(base, str) or not base:
-            raise InvalidRunError(f"{folder} holds an adapter that names no base model; give the merged model instead")
+    if (base := _adapter_base(folder)) is not None:
         lm, tokenizer, family = _read(model_folder(base), torch.float32, spec.adapt)
         merge_adapter(lm, folder)
         return lm, tokenizer, family
     return _read(folder, stored, spec.adapt)
 
 
+def _adapter_base(folder: Path) -> str | None:
+    """What an adapter without its model was made for; None for the folder of a model."""
+    if not (folder / ADAPTER_CONFIG).is_file() or (folder / "config.json").is_file():
+        return None
+    base = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise InvalidRunError(f"{folder} holds an adapter that names no base model; give the merged model instead")
+    return base
+
+
 def _read(
     folder: Path, stored: torch.dtype, adapt: Literal["MaskedDiffusion"] | None
 ) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast, Family]:
     """Read a model folder. Code in it, and `auto_map`, which points at code, are never looked at."""
+    if not (folder / "config.json").is_file() and (files := sorted(folder.glob("*.gguf"))):
+        raise InvalidRunError(f"{folder} holds no config.json but GGUF; name the file itself, for example {files[0]}")
     raw = read_json(folder / "config.json")
     kind = raw.get("model_type")
     if "quantization_config" in raw:
         raise InvalidRunError(f"{folder}: quantised weights are not supported; use the fp32, fp16 or bf16 model")
-    tokenizer = _read_tokenizer(folder)
+    tokenizer = read_tokenizer(folder)
     if kind == "llada":
         if adapt is not None:
             raise InvalidRunError(f"{folder} is a diffusion model already; remove model.adapt")
         config = llama_config(raw, str(folder))
-        return _assemble(config, folder, llama_name, stored), tokenizer, "LLaDA"
+        return assemble(config, read_weights(weight_files(folder)), llama_name, stored, folder), tokenizer, "LLaDA"
     if kind != "llama":
         raise InvalidRunError(
             f"{folder}: model_type {kind!r} is not supported, and code in a checkpoint is never run; "
@@ -142,10 +174,17 @@ def _read(
         raise InvalidRunError(
             f"{folder} is a causal model (is_causal is not false in config.json); set model.adapt: MaskedDiffusion"
         )
-    lm = _assemble(config, folder, lambda name: name, stored)
+    lm = assemble(config, read_weights(weight_files(folder)), lambda name: name, stored, folder)
     if adapt is not None:
         adapt_to_masked_diffusion(lm, tokenizer)
     return lm, tokenizer, "Llama"
+
+
+def _read_gguf(file: Path, stored: torch.dtype) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+    config, tokenizer, tensors = open_gguf(file)
+    lm = assemble(config, tensors, lambda name: name, stored, file)
+    adapt_to_masked_diffusion(lm, tokenizer)
+    return lm, tokenizer
 
 
 def _native_config(raw: dict[str, Any], folder: Path) -> LlamaConfig:
@@ -155,61 +194,3 @@ def _native_config(raw: dict[str, Any], folder: Path) -> LlamaConfig:
     except Exception as error:  # transformers' validators share no base class
         reason = " ".join(str(error).split())
         raise InvalidRunError(f"{folder / 'config.json'} is no valid Llama configuration: {reason}") from error
-
-
-def _read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    if not (folder / "tokenizer.json").is_file():
-        raise InvalidRunError(
-            f"{folder / 'tokenizer.json'} is missing; save the tokenizer in its fast format beside the weights"
-        )
-    try:
-        # This class by name, not the one the files ask for, which may be code in the checkpoint.
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # tokenizers raises bare Exception on a damaged file
-        raise InvalidRunError(
-            f"{folder / 'tokenizer.json'} cannot be read ({error}); copy or download it again"
-        ) from error
-    assert isinstance(tokenizer, PreTrainedTokenizerFast)
-    return tokenizer
-
-
-def _assemble(
-    config: LlamaConfig, folder: Path, rename: Callable[[str], str | None], stored: torch.dtype
-) -> LlamaForCausalLM:
-    """Build the network around the stored tensors, each checked and cast as it is read."""
-    with init_empty_weights():
-        lm = LlamaForCausalLM(config)
-    tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
-    shapes = {name: tuple(weight.shape) for name, weight in lm.named_parameters()}
-    state: dict[str, torch.Tensor] = {}
-    for stored_name, tensor, file in read_weights(weight_files(folder)):
-        name = rename(stored_name)
-        if name in tied or stored_name.endswith("rotary_emb.inv_freq"):
-            continue
-        if name is None or name not in shapes:
-            raise InvalidRunError(
-                f"{file} holds {stored_name}, which config.json has no place for; they do not belong together"
-            )
-        if tuple(tensor.shape) != shapes[name]:
-            _refuse_shape(name, tuple(tensor.shape), shapes[name], file)
-        state[name] = tensor.to(stored)
-    missing = sorted(shapes.keys() - state.keys() - tied)
-    if missing:
-        raise InvalidRunError(
-            f"{folder}: {len(missing)} of {len(shapes)} weights are missing, the first is {missing[0]}; "
-            "copy or download the model again"
-        )
-    lm.load_state_dict(state, strict=False, assign=True)
-    lm.tie_weights()
-    return lm
-
-
-def _refuse_shape(name: str, found: tuple[int, ...], expected: tuple[int, ...], file: Path) -> None:
-    if name in ("model.embed_tokens.weight", "lm_head.weight") and found[1:] == expected[1:]:
-        raise InvalidRunError(
-            f"{file}: {name} has {found[0]} rows but config.json says a vocabulary of {expected[0]}; "
-            "use the config and tokenizer that belong to these weights"
-        )
-    raise InvalidRunError(
-        f"{file}: {name} has shape {list(found)} but config.json says {list(expected)}; correct config.json"
-    )

@@ -8,12 +8,13 @@ from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, R
 
 from igpo_trainer.spec.errors import InvalidRunError, RunError
 
-_FILES: Final = ("*.json", "*.safetensors", "*.jinja")
+_TEXTS: Final = ("*.json", "*.jinja", "merges.txt")
+_WEIGHTS: Final = ("*.safetensors",)
 """What is downloaded: no Python files, no pickles."""
 
 
-def model_folder(source: str, revision: str | None = None) -> Path:
-    """Return `source` itself if it is a folder, else a snapshot of that hub repository.
+def model_folder(source: str, revision: str | None = None, *, weights: bool = True) -> Path:
+    """Return `source` itself if it is a folder, else a snapshot of that hub repository, with or without weights.
 
     Raises:
         InvalidRunError: no such folder or repository, or a file.
@@ -24,11 +25,14 @@ def model_folder(source: str, revision: str | None = None) -> Path:
     if path.is_dir():
         return path
     if path.exists():
-        raise InvalidRunError(f"model.source {source!r} is a file; name the folder that holds config.json")
+        raise InvalidRunError(
+            f"model.source {source!r} is a file; name the folder that holds config.json, or a .gguf file"
+        )
     if source.startswith(("/", ".", "~")):
         raise InvalidRunError(f"model.source {source!r}: no such folder; correct the path or give a hub id")
+    patterns = [*_TEXTS, *(_WEIGHTS if weights else ())]
     try:
-        return Path(snapshot_download(source, revision=revision, allow_patterns=list(_FILES)))
+        return Path(snapshot_download(source, revision=revision, allow_patterns=patterns))
     except (HFValidationError, RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise InvalidRunError(
             f"model.source {source!r} at revision {revision or 'main'!r}: no folder, nor a hub repository that can be "

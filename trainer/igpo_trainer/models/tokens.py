@@ -66,7 +66,7 @@ def _ids(value: int | Iterable[int] | None) -> tuple[int, ...]:
 def _agreed(name: str, of_tokenizer: int | None, of_config: tuple[int, ...], where: str) -> int:
     if of_tokenizer is None and not of_config:
         remedy = (
-            "set model.adapt: MaskedDiffusion to turn a causal model into a diffusion model, or use one that has a mask"
+            "name its mask by mask_token_id in config.json or mask_token in tokenizer_config.json"
             if name == "mask"
             else "set eos_token in tokenizer_config.json"
         )

@@ -62,6 +62,8 @@ _SET = (Label("dataset", ("holdout",), open=True), Label("samples", open=True), 
 _STEP = "from the first finished step"
 _HINTS = "hint: only after a step with hint positions; absent, not 0, otherwise"
 _EVALUATED = "from the first evaluation of the set"
+_REWRITING = "while traces are rewritten"
+_REWRITES = "with spec.rewrite"
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0)
 _TOKENS = (8.0, 16.0, 32.0, 48.0, 64.0, 96.0, 128.0, 192.0, 256.0, 384.0, 512.0, 1024.0, 2048.0, 4096.0)
 
@@ -174,6 +176,21 @@ FINE_TUNING = (
            (), (SFT,), _STEP),
     Metric("igpo_sft_example_length_tokens", _H, "tokens", "Lengths of the traces trained on.", (), (SFT,),
            buckets=_TOKENS),
+    Metric("igpo_sft_rewrite_rows", _G, "rows", "Traces to rewrite, equal ones once.", (), (SFT,), _REWRITING),
+    Metric("igpo_sft_rewrite_done_rows", _G, "rows", "Traces that the teacher has answered or refused: in this "
+           "process, or before it.", (Label("source", ("teacher", "cache")),), (SFT,), _REWRITING),
+    Metric("igpo_sft_kept_rewrites", _G, "rows", "Rewrites that verify and fit, as far as they were looked at.", (),
+           (SFT,), _REWRITES),
+    Metric("igpo_sft_dropped_rewrites_total", _C, "rows", "Traces of a finished rewrite that are left out.",
+           (Label("reason", open=True),), (SFT,)),
+    Metric("igpo_sft_rewrite_length_tokens", _H, "tokens", "Lengths of traces before rewriting, and of the rewrites "
+           "that are kept.", (Label("stage", ("original", "kept")),), (SFT,), buckets=_TOKENS),
+    Metric("igpo_sft_teacher_requests_total", _C, "requests", "Requests to the teacher.",
+           (Label("attempt", ("first", "repeated")),), (SFT,)),
+    Metric("igpo_sft_teacher_tokens", _G, "tokens", "The teacher's tokens spent over all attempts, read and written.",
+           (), (SFT,), _REWRITES),
+    Metric("igpo_sft_teacher_token_budget", _G, "tokens", "rewrite.tokenBudget.", (), (SFT,),
+           "while traces are rewritten, with a budget"),
     Metric("igpo_sft_examples_total", _C, "examples", "Traces by what length alignment did with them.",
            (Label("result", ("kept", "rewritten", "dropped")),), (SFT,)),
 )  # fmt: skip

@@ -60,6 +60,8 @@ class Chart:
     floor: float | None = 0.0
     ceiling: float | None = None
     limit: tuple[float, str] | None = None
+    along: str = "step"
+    """What the x axis counts."""
 
     @property
     def is_empty(self) -> bool:

@@ -218,7 +218,9 @@ def _curve(frame: _Frame, series: Series, points: Sequence[Point]) -> None:
         if len(run) > 1:
             drawing.curves.append(Curve(_path(_pixels(frame, run)), series.colour, series.dashed, faint=with_trend))
         if not with_trend and (len(run) == 1 or len(points) <= _DOTTED_UP_TO):
-            texts = [f"{series.name}: {frame.chart.unit.write(value)} at step {at:g}" for at, value in run]
+            texts = [
+                f"{series.name}: {frame.chart.unit.write(value)} at {frame.chart.along} {at:g}" for at, value in run
+            ]
             placed = zip(_pixels(frame, run), texts, strict=True)
             drawing.dots += [Dot(left, top, series.colour, text) for (left, top), text in placed]
     if with_trend:
@@ -244,7 +246,7 @@ def _bars(frame: _Frame) -> None:
                 continue
             low, high = frame.y(tops[at]), frame.y(tops[at] + kept)
             tops[at] += kept
-            text = f"{series.name}: {frame.chart.unit.write(kept)} at step {at:g}"
+            text = f"{series.name}: {frame.chart.unit.write(kept)} at {frame.chart.along} {at:g}"
             left = round(frame.x(at) - width / 2, 2)
             frame.drawing.bars.append(Bar(left, high, width, round(low - high, 2), series.colour, text))
 

@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from igpo_trainer.observe.catalogue import METRICS as CATALOGUE
 from igpo_trainer.observe.catalogue import Metric, Type, metrics_of
-from igpo_trainer.observe.readings import Observation, Reading, headline, non_finite, readings
+from igpo_trainer.observe.readings import Observation, Reading, headline, non_finite, readings, rewriting
 from igpo_trainer.observe.records import (
     EvaluationRecord,
     JournalRecord,
@@ -34,7 +34,7 @@ from igpo_trainer.observe.records import (
 )
 from igpo_trainer.observe.server import serve
 from igpo_trainer.pages import PageServer
-from igpo_trainer.spec.contract import CheckpointStatus, TrainerStatus
+from igpo_trainer.spec.contract import CheckpointStatus, RewriteStatus, TrainerStatus
 
 SkipReason = Literal["nonfinite", "no_signal", "oom"]
 """Why an optimizer update was not made."""
@@ -196,6 +196,17 @@ class Exporter:
         """Show the newest complete checkpoint and the best in /status; their records go through `publish`."""
         with self._lock:
             self._status = self._status.model_copy(update={"checkpoint": latest, "best": best})
+
+    def rewriting(self, status: RewriteStatus) -> None:
+        """Show how far the rewriting of traces is."""
+        self._gauges.set(rewriting(status))
+        with self._lock:
+            before = self._status.rewrite or RewriteStatus()
+            self._status = self._status.model_copy(update={"rewrite": status})
+        repeated = status.retries - before.retries
+        first = status.requests - before.requests - repeated
+        self._add("igpo_sft_teacher_requests_total", first, {"attempt": "first"})
+        self._add("igpo_sft_teacher_requests_total", repeated, {"attempt": "repeated"})
 
     def checkpoint_failed(self) -> None:
         """Count a checkpoint that could not be published."""

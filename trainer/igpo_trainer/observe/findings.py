@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from igpo_trainer.observe.figures import ABSENT, duration, number, percent
 from igpo_trainer.observe.plots import evaluation_curves
-from igpo_trainer.observe.records import EvaluationRecord, JournalRecord, StepRecord
+from igpo_trainer.observe.records import EvaluationRecord, JournalRecord, RewriteRecord, StepRecord
 from igpo_trainer.observe.summary import Summary, all_wrong_curve, selection_curve
 
 
@@ -94,15 +94,27 @@ def evaluation_rows(records: Sequence[JournalRecord]) -> list[tuple[str, ...]]:
 
 
 def _cells(record: EvaluationRecord) -> tuple[str, ...]:
-    interval = ABSENT
-    if record.interval_low is not None and record.interval_high is not None:
-        interval = f"{100 * record.interval_low:.1f}–{100 * record.interval_high:.1f}"
     return (
         str(record.step),
         str(record.problems),
         percent(record.accuracy, 1),
-        interval,
+        _interval(record.interval_low, record.interval_high),
         percent(record.all_wrong, 1),
         percent(record.pass_at_k, 1),
+        _interval(record.pass_low, record.pass_high),
+        ABSENT if record.distinct_answers is None else f"{record.distinct_answers:.2f}",
         f"{record.denoising_steps} / {record.block_length} / {record.completion_length}",
     )
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return ABSENT if low is None or high is None else f"{100 * low:.1f}–{100 * high:.1f}"
+
+
+def rewrite_rows(records: Sequence[JournalRecord]) -> list[tuple[str, int, float]]:
+    """Make the table of what became of the traces that a teacher rewrote: what, how many, and their share."""
+    record = next((r for r in records if isinstance(r, RewriteRecord)), None)
+    if record is None or not record.rows:
+        return []
+    counts = [("kept", record.kept), *sorted(record.dropped.items(), key=lambda item: -item[1])]
+    return [(name, count, count / record.rows) for name, count in counts]

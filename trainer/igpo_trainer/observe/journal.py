@@ -1,50 +1,24 @@
 """metrics.jsonl and samples.jsonl: one JSON object a line, append only, cut back to a checkpoint on resume."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
-
+from igpo_trainer.observe.line_file import LineFile, read_lines
 from igpo_trainer.observe.records import JOURNAL, EndRecord, JournalRecord
 from igpo_trainer.observe.samples import SAMPLES, SampleRecord
 from igpo_trainer.spec.contract import METRICS_FILE, SAMPLES_FILE
-from igpo_trainer.spec.errors import InvalidDataError
 
 
-class _Line(Protocol):
+class _Record(Protocol):
     @property
     def step(self) -> int: ...
 
     def model_dump_json(self) -> str: ...
 
 
-R = TypeVar("R", bound=_Line)
-
-
-def _whole_lines(path: Path) -> Iterator[bytes]:
-    """Lines that end in a newline; a torn last line (the writer was killed) is left out."""
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                yield line
-
-
-def _parse(path: Path, adapter: TypeAdapter[R]) -> Iterator[tuple[bytes, R]]:
-    for number, line in enumerate(_whole_lines(path), start=1):
-        try:
-            yield line, adapter.validate_json(line)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise InvalidDataError(
-                f"{path}:{number}: {where or 'the line'}: {first['msg']}; remove the line, or read the run with the "
-                "version of igpo that wrote it"
-            ) from error
+R = TypeVar("R", bound=_Record)
 
 
 def read_metrics(run_dir: Path) -> list[JournalRecord]:
@@ -52,42 +26,22 @@ def read_metrics(run_dir: Path) -> list[JournalRecord]:
 
     Raises InvalidDataError for a line that is not a record; a torn last line is passed over.
     """
-    return [record for _, record in _parse(run_dir / METRICS_FILE, JOURNAL)]
+    return [record for _, record in read_lines(run_dir / METRICS_FILE, JOURNAL)]
 
 
 def read_samples(run_dir: Path) -> list[SampleRecord]:
     """All records of samples.jsonl, oldest first; empty when there is no file."""
-    return [record for _, record in _parse(run_dir / SAMPLES_FILE, SAMPLES)]
+    return [record for _, record in read_lines(run_dir / SAMPLES_FILE, SAMPLES)]
 
 
-class RecordFile(Generic[R]):
-    """Appends records of one type to a file; every line is handed to the system as a whole."""
-
-    def __init__(self, path: Path, adapter: TypeAdapter[R]) -> None:
-        """Open for appending; a torn last line is cut off, missing folders are made."""
-        self.path = path
-        self._adapter = adapter
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab", buffering=0)
-        whole = sum(len(line) for line in _whole_lines(path))
-        if self._file.seek(0, os.SEEK_END) != whole:
-            self._file.truncate(whole)
-
-    def write(self, record: R) -> None:
-        """Append one line. Non-finite numbers become null."""
-        line = record.model_dump_json().encode() + b"\n"
-        while line:  # an unbuffered write may be short; the next one then raises why (disk full)
-            line = line[self._file.write(line) :]
-
-    def sync(self) -> None:
-        """Return when everything written is on the disk."""
-        os.fsync(self._file.fileno())
+class RecordFile(LineFile[R]):
+    """Records of one type, each of a step, so that the file can be cut back to one."""
 
     def truncate_after(self, step: int) -> None:
         """Keep lines up to and including `step`, atomically; an end line always goes. A fresh start passes -1."""
         kept = [
             line
-            for line, record in _parse(self.path, self._adapter)
+            for line, record in read_lines(self.path, self._adapter)
             if record.step <= step and not isinstance(record, EndRecord)
         ]
         draft = self.path.with_name(self.path.name + ".tmp")
@@ -99,20 +53,6 @@ class RecordFile(Generic[R]):
         draft.replace(self.path)
         _sync_folder(self.path.parent)
         self._file = self.path.open("ab", buffering=0)
-
-    def close(self) -> None:
-        """Sync and close; closing twice is harmless."""
-        if not self._file.closed:
-            self.sync()
-            self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ from igpo_trainer.observe.records import (
     EndRecord,
     EvaluationRecord,
     JournalRecord,
+    RewriteRecord,
     SftStepRecord,
     StartRecord,
     StepRecord,
@@ -27,10 +28,12 @@ def line(record: JournalRecord, planned_steps: int, eta_seconds: float | None = 
             return _event(record)
 
 
-def _event(record: StartRecord | DataRecord | CheckpointRecord | EndRecord) -> str:
+def _event(record: StartRecord | RewriteRecord | DataRecord | CheckpointRecord | EndRecord) -> str:
     match record:
         case StartRecord():
             return f"start  {record.kind}/{record.name}, {record.planned_steps} steps, seed {record.seed}"
+        case RewriteRecord():
+            return rewrite_line(record)
         case DataRecord():
             return _data(record)
         case CheckpointRecord():
@@ -84,6 +87,8 @@ def _evaluation(record: EvaluationRecord) -> str:
     if record.all_wrong is not None:
         parts.append(f"all wrong {percent(record.all_wrong, 1)}")
     parts.append(f"{record.problems} problems x {record.samples} at T {record.temperature:g}")
+    if record.unjudged:
+        parts.append(f"{record.unjudged} without a verdict")
     parts.append(duration(record.time.seconds))
     return " | ".join(parts)
 
@@ -93,6 +98,19 @@ def _data(record: DataRecord) -> str:
     if record.rewritten:
         parts.append(f"{record.rewritten} rewritten")
     parts += [f"{count} dropped ({reason})" for reason, count in sorted(record.dropped.items())]
+    for source, reasons in sorted(record.unmeasured.items()):
+        parts += [f"{count} of {source} not measured ({reason})" for reason, count in sorted(reasons.items())]
     if record.overlong_traces:
         parts.append(f"{record.overlong_traces} traces longer than the canvas")
     return " | ".join(parts)
+
+
+def rewrite_line(record: RewriteRecord) -> str:
+    """What a finished rewrite came to."""
+    before, after = mean_length(record.original_lengths), mean_length(record.kept_lengths)
+    parts = [
+        f"rewrite {record.kept} of {record.rows} traces kept, teacher {record.teacher}",
+        f"mean length {number(before, 1)} -> {number(after, 1)} tokens, canvas {record.target_length}",
+        f"{record.prompt_tokens + record.completion_tokens} teacher tokens",
+    ]
+    return " | ".join([*parts, *(f"{count} dropped ({reason})" for reason, count in sorted(record.dropped.items()))])

@@ -1,5 +1,6 @@
 """Which charts a report shows, made from journal records. Colours are 0-7; the template gives them shades."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from igpo_trainer.observe.charts import Chart, Point, Series, Unit
@@ -10,6 +11,7 @@ from igpo_trainer.observe.records import (
     JournalRecord,
     Measure,
     Phase,
+    RewriteRecord,
     SftStepRecord,
     StepRecord,
 )
@@ -26,6 +28,9 @@ _PHASE_COLOURS = {
     Phase.UPDATE: PURPLE,
 }
 Section = tuple[str, list[Chart]]
+REWRITING = "Rewriting"
+_LENGTH_BINS = 60
+_LENGTHS_SHOWN = 4
 
 
 def sections(records: Sequence[JournalRecord]) -> list[Section]:
@@ -33,7 +38,9 @@ def sections(records: Sequence[JournalRecord]) -> list[Section]:
     rl = [r for r in records if isinstance(r, StepRecord)]
     sft = [r for r in records if isinstance(r, SftStepRecord)]
     data = next((r for r in records if isinstance(r, DataRecord)), None)
+    rewrite = next((r for r in records if isinstance(r, RewriteRecord)), None)
     planned = [
+        (REWRITING, [] if rewrite is None else [_rewritten_lengths(rewrite)]),
         ("Learning", [*_mission(rl), *_sft_learning(sft, records)]),
         ("Held-out problems", _held_out(records)),
         ("Rescue", _rescue(rl)),
@@ -305,4 +312,30 @@ def _phases(steps: Sequence[StepRecord | SftStepRecord]) -> Chart:
         Unit.SECONDS,
         axis="seconds",
         stacked=True,
+    )
+
+
+def _rewritten_lengths(record: RewriteRecord) -> Chart:
+    """Two histograms over one axis. Traces beyond four canvases are gathered at its end: some are very long."""
+    longest = max([*record.original_lengths, *record.kept_lengths], default=1)
+    end = min(longest, _LENGTHS_SHOWN * record.target_length)
+    width = max(1, -(-end // _LENGTH_BINS))
+
+    def shares(lengths: Counter[int]) -> list[Point]:
+        bins: Counter[int] = Counter()
+        for length, count in lengths.items():
+            bins[-(-min(length, end) // width) * width] += count
+        return [(float(at), bins[at] / lengths.total()) for at in range(width, end + width, width)] if bins else []
+
+    beyond = sum(count for length, count in record.original_lengths.items() if length > end)
+    note = f" {beyond} longer originals are counted at the right end." if beyond else ""
+    return Chart(
+        "Trace length before and after",
+        f"Share of traces by length in our tokens, end token included; the canvas has {record.target_length}.{note}",
+        [
+            Series("originals", shares(Counter(record.original_lengths)), GREY, dashed=True),
+            Series("kept rewrites", shares(Counter(record.kept_lengths)), GREEN),
+        ],
+        Unit.SHARE,
+        along="tokens",
     )

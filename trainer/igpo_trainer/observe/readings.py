@@ -13,6 +13,7 @@ from igpo_trainer.observe.records import (
     Measure,
     Phase,
     Record,
+    RewriteRecord,
     SftStepRecord,
     Split,
     StartRecord,
@@ -20,6 +21,7 @@ from igpo_trainer.observe.records import (
     StepTime,
     finite,
 )
+from igpo_trainer.spec.contract import RewriteStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ def readings(record: JournalRecord) -> Iterator[Reading | Observation]:
         case StartRecord():
             yield Reading("igpo_trainer_planned_steps", record.planned_steps)
             yield Reading("igpo_trainer_world_size", record.time.world_size)
+        case RewriteRecord():
+            yield from _rewrite(record)
         case DataRecord():
             yield from _data(record)
         case StepRecord():
@@ -162,6 +166,25 @@ def _data(record: DataRecord) -> Iterator[Reading]:
         "dropped": sum(record.dropped.values()),
     }
     yield from _by_label("igpo_sft_examples_total", "result", results)
+
+
+def _rewrite(record: RewriteRecord) -> Iterator[Reading | Observation]:
+    yield Reading("igpo_sft_kept_rewrites", record.kept)
+    yield from _by_label("igpo_sft_dropped_rewrites_total", "reason", dict(record.dropped))
+    for stage, lengths in (("original", record.original_lengths), ("kept", record.kept_lengths)):
+        for length, count in lengths.items():
+            yield Observation("igpo_sft_rewrite_length_tokens", length, count, {"stage": stage})
+    yield Reading("igpo_sft_teacher_tokens", record.prompt_tokens + record.completion_tokens)
+
+
+def rewriting(status: RewriteStatus) -> Iterator[Reading]:
+    """Gauges of a rewrite that is going on."""
+    yield Reading("igpo_sft_rewrite_rows", status.rows)
+    yield Reading("igpo_sft_rewrite_done_rows", status.done - status.cached, {"source": "teacher"})
+    yield Reading("igpo_sft_rewrite_done_rows", status.cached, {"source": "cache"})
+    yield Reading("igpo_sft_kept_rewrites", status.kept)
+    yield Reading("igpo_sft_teacher_tokens", status.tokens)
+    yield Reading("igpo_sft_teacher_token_budget", status.token_budget)
 
 
 def _evaluation(record: EvaluationRecord) -> Iterator[Reading | Observation]:

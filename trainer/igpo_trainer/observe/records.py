@@ -81,6 +81,13 @@ class StartTime(Time):
     world_size: int = Field(default=1, description="Processes of the job.")
 
 
+class EvaluationTime(Time):
+    """Wall-clock data of an evaluation, and what computed it: other devices round otherwise."""
+
+    world_size: int = Field(default=1, description="Processes that sampled.")
+    device: str = Field(default="", description="cpu, or the GPU's name and the CUDA version.")
+
+
 class GroupCounts(Record):
     """Groups of a step by outcome."""
 
@@ -157,6 +164,27 @@ class StartRecord(Record):
     time: StartTime
 
 
+class RewriteRecord(Record):
+    """What came of rewriting the training traces by a teacher, before SFT."""
+
+    event: Literal["rewrite"] = "rewrite"
+    step: int = 0
+    teacher: str = Field(description="Model name.")
+    base_url: str = Field(description="Endpoint of the teacher.")
+    prompt_hash: str = Field(description="sha256 of the instruction, hex.")
+    rows: int = Field(description="Traces to rewrite.")
+    kept: int = Field(description="Rewrites that verify, fit the canvas and are no duplicates.")
+    dropped: dict[str, int] = Field(default_factory=dict, description="Traces left out, by reason.")
+    original_lengths: LengthCounts = Field(
+        default_factory=dict, description="Trace lengths before, in our tokens, end token included."
+    )
+    kept_lengths: LengthCounts = Field(default_factory=dict, description="The same of the rewrites that were kept.")
+    prompt_tokens: int = Field(default=0, description="Read by the teacher, in its tokens, over all attempts.")
+    completion_tokens: int = Field(default=0, description="Written by the teacher, likewise.")
+    target_length: int = Field(description="Canvas length L in tokens.")
+    time: Time
+
+
 class DataRecord(Record):
     """The training data as it came out of reading, rewriting and filtering."""
 
@@ -166,6 +194,9 @@ class DataRecord(Record):
     heldout: int = Field(default=0, description="Problems cut off for evaluation.")
     rewritten: int = Field(default=0, description="Traces written by the teacher, out of problems.")
     dropped: dict[str, int] = Field(default_factory=dict, description="Rows left out, by reason.")
+    unmeasured: dict[str, dict[str, int]] = Field(
+        default_factory=dict, description="Rows left out of evaluation sets, by source and reason."
+    )
     overlong_traces: int = Field(default=0, description="Traces beyond the canvas: only their head can be a hint.")
     trace_lengths: LengthCounts = Field(
         default_factory=dict, description="Trace lengths in tokens, end token included."
@@ -233,7 +264,7 @@ class EvaluationRecord(Record):
 
     event: Literal["evaluation"] = "evaluation"
     step: int = Field(ge=0, description="Finished steps of the measured policy; 0 is the start.")
-    dataset: str = Field(description="holdout, or the set's source.")
+    dataset: str = Field(description="holdout, or the set's source with configuration and split.")
     samples: int = Field(default=1, description="Completions per problem, k.")
     temperature: float = Field(default=0.0, description="Sampling temperature; 0 is greedy.")
     problems: int
@@ -244,9 +275,18 @@ class EvaluationRecord(Record):
         default=(), description="Right samples of each problem, in the set's order: runs can be compared in pairs."
     )
     accuracy_by_difficulty: dict[str, Measure] = Field(default_factory=dict)
+    interval_by_difficulty: dict[str, tuple[float, float]] = Field(
+        default_factory=dict, description="95 % bootstrap interval of each accuracy over the problems of its kind."
+    )
     problems_by_difficulty: dict[str, int] = Field(default_factory=dict)
     all_wrong: Measure = Field(default=None, description="Share of problems with no right sample; None when k is 1.")
     pass_at_k: Measure = Field(default=None, description="Share of problems with a right sample; None when k is 1.")
+    pass_low: Measure = Field(default=None, description="95 % bootstrap interval of pass_at_k, lower end.")
+    pass_high: Measure = Field(default=None, description="Upper end.")
+    pass_curve: dict[int, float] = Field(
+        default_factory=dict, description="Unbiased pass@j by j, 1 to k in powers of two; empty when k is 1."
+    )
+    pass_by_difficulty: dict[str, Measure] = Field(default_factory=dict, description="pass_at_k of each difficulty.")
     distinct_answers: Measure = Field(default=None, description="Mean number of different answers per problem.")
     unjudged: int = Field(default=0, description="Completions without a verdict; they count as not right.")
     completion_lengths: LengthCounts = Field(default_factory=dict, description="Lengths |o| in tokens.")
@@ -256,8 +296,10 @@ class EvaluationRecord(Record):
     denoising_steps: int
     block_length: int
     completion_length: int = Field(description="Canvas length L in tokens.")
+    remasking: str = Field(default="LowConfidence", description="Which predictions a step keeps.")
+    cfg_scale: float = Field(default=0.0, description="Classifier-free guidance weight; 0 is off.")
     rows: int = Field(default=0, description="Canvases per forward; 0 when unknown. Never changes the result.")
-    time: Time
+    time: EvaluationTime
 
 
 class CheckpointRecord(Record):
@@ -279,7 +321,14 @@ class EndRecord(Record):
 
 
 JournalRecord = Annotated[
-    StartRecord | DataRecord | StepRecord | SftStepRecord | EvaluationRecord | CheckpointRecord | EndRecord,
+    StartRecord
+    | RewriteRecord
+    | DataRecord
+    | StepRecord
+    | SftStepRecord
+    | EvaluationRecord
+    | CheckpointRecord
+    | EndRecord,
     Field(discriminator="event"),
 ]
 JOURNAL: TypeAdapter[JournalRecord] = TypeAdapter(JournalRecord)

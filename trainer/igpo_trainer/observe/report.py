@@ -8,8 +8,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from igpo_trainer.observe import drawing
-from igpo_trainer.observe.figures import number
-from igpo_trainer.observe.findings import evaluation_rows, tiles, verdict
+from igpo_trainer.observe.figures import number, percent
+from igpo_trainer.observe.findings import evaluation_rows, rewrite_rows, tiles, verdict
 from igpo_trainer.observe.journal import read_metrics, read_samples
 from igpo_trainer.observe.plots import sections
 from igpo_trainer.observe.records import DataRecord, JournalRecord, StartRecord
@@ -55,6 +55,7 @@ def render(
         verdict=verdict(records),
         tiles=tiles(records, summary),
         evaluations=evaluation_rows(records),
+        rewrites=rewrite_rows(records),
         sections=[(title, [drawing.draw(chart) for chart in charts]) for title, charts in sections(records)],
         canvas=drawing,
         constructed=start is not None and _source(start) == BUILTIN_WORD_PROBLEMS,
@@ -66,6 +67,7 @@ def render(
         written=datetime.fromtimestamp(records[-1].time.at, UTC).strftime("%Y-%m-%d %H:%M UTC"),
         lines=len(records),
         number=number,
+        percent=percent,
         keys=_keys,
     )
 

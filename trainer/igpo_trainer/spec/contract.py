@@ -18,6 +18,9 @@ LONGEST_NAME_SUFFIX: Final = f"-lasft-a{MAX_ATTEMPT}-9999"
 MAX_NAME_LENGTH: Final = 63 - len(LONGEST_NAME_SUFFIX)
 """Longest metadata.name of a run, in characters, so that every generated name is a DNS label."""
 DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DNS_SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+CONFIG_KEY: Final = r"^[-._a-zA-Z0-9]+$"
+"""A key of a Secret or ConfigMap."""
 
 MANIFEST_PATH: Final = Path("/etc/igpo/run.yaml")
 VOLUME_PATH: Final = Path("/var/lib/igpo")
@@ -34,6 +37,8 @@ RUN_ID_VARIABLE: Final = "IGPO_RUN_ID"
 ATTEMPT_VARIABLE: Final = "IGPO_ATTEMPT"
 GRACE_VARIABLE: Final = "IGPO_GRACE_SECONDS"
 EXIT_FILE_VARIABLE: Final = "IGPO_EXIT_DIR"
+TEACHER_API_KEY_VARIABLE: Final = "IGPO_TEACHER_API_KEY"
+"""Where the key of spec.rewrite.teacher.apiKeySecretRef is put, for the container that rewrites and no other."""
 
 RESERVED_VARIABLES: Final = frozenset(
     {
@@ -70,9 +75,13 @@ FINAL_DIR: Final = "final"
 BEST_DIR: Final = "best"
 METRICS_FILE: Final = "metrics.jsonl"
 SAMPLES_FILE: Final = "samples.jsonl"
+EVALUATIONS_DIR: Final = "evaluations"
 SUMMARY_FILE: Final = "summary.json"
 REPORT_FILE: Final = "report.html"
 RUN_FILE: Final = "run.json"
+REWRITTEN_DIR: Final = "rewritten"
+"""The teacher's answers and what was kept of them. Complete when it holds REWRITE_RESULT_FILE."""
+REWRITE_RESULT_FILE: Final = "result.json"
 
 
 class ExitCode(IntEnum):
@@ -116,6 +125,22 @@ class CheckpointStatus(_Message):
     complete: bool = True
 
 
+class RewriteStatus(_Message):
+    """How far the rewriting of traces is; counts of rows and tokens are over all attempts of the run."""
+
+    rows: int = Field(default=0, description="Traces to rewrite, equal ones once.")
+    done: int = Field(default=0, description="Of them, those that the teacher has answered or refused.")
+    cached: int = Field(default=0, description="Of those done, the ones answered before this process started.")
+    kept: int = Field(default=0, description="Rewrites that verify and fit, as far as they have been looked at.")
+    dropped: int = Field(default=0, description="Rewrites that do not.")
+    requests: int = Field(default=0, description="Requests that this process has sent, repeated ones included.")
+    retries: int = Field(default=0, description="Of them, those that repeat a failed one.")
+    tokens: int = Field(default=0, description="The teacher's tokens spent, read and written.")
+    token_budget: int | None = Field(default=None, description="spec.rewrite.tokenBudget.")
+    rows_per_second: float | None = Field(default=None, description="Answers of this process over its time.")
+    eta_seconds: float | None = None
+
+
 class TerminationMessage(_Message):
     """What every container writes to its termination log, at most 4096 bytes of JSON."""
 
@@ -131,6 +156,7 @@ class TerminationMessage(_Message):
         default=None,
         description="The highest-scored complete checkpoint; of a finished run, what model.from with Best loads.",
     )
+    rewrite: RewriteStatus | None = Field(default=None, description="Of the container that rewrites only.")
     last_lines: list[str] = Field(default_factory=list, description="Tail of the log, oldest first.")
 
     def encode(self) -> bytes:
@@ -167,6 +193,7 @@ class TrainerStatus(_Message):
         default=None,
         description="The highest-scored complete one; of a finished run, what model.from with Best loads.",
     )
+    rewrite: RewriteStatus | None = Field(default=None, description="While and after traces are rewritten.")
     metrics: dict[str, float] = Field(default_factory=dict, description="Finite all-reduced values only.")
     non_finite: list[str] = Field(
         default_factory=list, description="Metrics of the last step that are infinite or not a number, by name."

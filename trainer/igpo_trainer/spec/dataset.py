@@ -1,7 +1,7 @@
 """Where problems, reference traces and answers come from."""
 
 import re
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,11 @@ from igpo_trainer.spec.base import Fraction, PositiveInt, SpecModel
 BUILTIN_WORD_PROBLEMS = "builtin:word-problems"
 TRACE_FORMAT: Final = r"^([^{}]|\{\{|\}\}|\{body\}|\{answer\})*$"
 """What prompt.traceFormat may hold: text, doubled braces, and the two names; nothing else that str.format knows."""
+
+
+RowFormat: TypeAlias = Literal["GSM8K", "MATH", "MetaMathQA", "OpenR1", "AMC", "Minerva"]
+"""Schemas of well-known data sets, whose columns need not be named."""
+OWN_COLUMNS: Final = "has columns and answers of its own; remove fields and answer, or format"
 
 
 class FieldNames(SpecModel):
@@ -22,6 +27,12 @@ class FieldNames(SpecModel):
         min_length=1,
         max_length=128,
         description="Column of the final answer; absent: found in the trace.",
+    )
+    difficulty: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=128,
+        description="Column of the difficulty, by which accuracy is split; absent: not split.",
     )
 
 
@@ -92,6 +103,13 @@ class DatasetSpec(SpecModel):
         default=None, min_length=1, max_length=128, description="Hub commit, tag or branch. Absent: main."
     )
     split: str = Field(default="train", min_length=1, max_length=64, description="Split that is trained on.")
+    format: RowFormat | None = Field(
+        default=None,
+        description="Schema of the rows, in place of fields and answer. GSM8K: calculator notes taken out. MATH: also "
+        "MATH500. MetaMathQA: its AnsAug rows, each question once. OpenR1: OpenR1-Math-220k, the first generation that "
+        "is complete and verified. AMC and Minerva: for evaluation. Absent: that of a well-known hub id, else the "
+        "columns of fields.",
+    )
     fields: FieldNames = Field(default_factory=FieldNames, description="Names of the columns that are read.")
     answer: AnswerRule = Field(default_factory=AnswerRule, description="How the answer is found in a trace.")
     holdout: Holdout = Field(default_factory=Holdout, description="Problems kept for evaluation.")
@@ -107,6 +125,17 @@ class DatasetSpec(SpecModel):
             raise ValueError(f"wordProblems belongs to source {BUILTIN_WORD_PROBLEMS}; source is {self.source!r}")
         return self
 
+    @model_validator(mode="after")
+    def _format_names_the_columns(self) -> Self:
+        if self.format is not None and not self.has_default_columns:
+            raise ValueError(f"format {self.format} {OWN_COLUMNS}")
+        return self
+
+    @property
+    def has_default_columns(self) -> bool:
+        """Whether fields and answer are left as they are."""
+        return self.fields == FieldNames() and self.answer == AnswerRule()
+
 
 class PromptSpec(SpecModel):
     """How a problem becomes model input and a reference trace becomes a target."""
@@ -116,16 +145,19 @@ class PromptSpec(SpecModel):
     )
     system: str = Field(default="", max_length=8192, description="System message; empty: none.")
     instruction: str = Field(default="", max_length=8192, description="Text added to every problem; empty: none.")
-    trace_format: str = Field(
-        default="{body}",
+    trace_format: str | None = Field(
+        default=None,
         min_length=1,
         max_length=2048,
         description="How a trace is written on the canvas: {body} is the trace (without the answer mark of "
-        "dataset.answer.after), {answer} the final answer, doubled braces are literal.",
+        "dataset.answer.after), {answer} the final answer, doubled braces are literal. Absent: the trace, and behind "
+        "it \\boxed{} with the answer where the trace has no box.",
     )
 
     @model_validator(mode="after")
     def _format_fills(self) -> Self:
+        if self.trace_format is None:
+            return self
         if not re.fullmatch(TRACE_FORMAT, self.trace_format):
             raise ValueError(
                 f"traceFormat {self.trace_format!r} cannot be filled; use {{body}} and {{answer}}, "

@@ -12,6 +12,9 @@ from igpo_trainer.spec.model import RunKind
 MUTABLE_FIELDS: Final = frozenset({"suspend", "batching", "workers", "image", "storage", "runPolicy", "managedBy"})
 """Fields of spec that may differ between attempts: they change where and how fast a run goes, never its result."""
 
+PACE_FIELDS: Final = {"rewrite": frozenset({"concurrency", "attempts", "timeoutSeconds", "tokenBudget"})}
+"""Fields below a field of spec of which the same holds: a run whose budget was raised finds its answers again."""
+
 
 def document_hash(document: Document) -> str:
     """run_hash of a checked document."""
@@ -30,10 +33,18 @@ def spec_hash(document: Mapping[str, Any]) -> str:
     Equal for any order of keys and for 3 and 3.0. Give it the parsed document with defaults left out, so that a
     default written down and one left out hash the same. Metadata and status do not count.
     """
-    spec = {key: value for key, value in document.get("spec", {}).items() if key not in MUTABLE_FIELDS}
+    spec = {
+        key: _without(value, PACE_FIELDS.get(key, frozenset()))
+        for key, value in document.get("spec", {}).items()
+        if key not in MUTABLE_FIELDS
+    }
     canonical = {"apiVersion": document.get("apiVersion"), "kind": document.get("kind"), "spec": _canonical(spec)}
     text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _without(value: object, names: frozenset[str]) -> object:
+    return {key: item for key, item in value.items() if key not in names} if isinstance(value, Mapping) else value
 
 
 def _canonical(value: object) -> object:

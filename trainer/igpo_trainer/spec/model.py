@@ -1,11 +1,14 @@
 """Which network is trained, where its weights start and how it computes."""
 
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from igpo_trainer.spec.base import PositiveFloat, PositiveInt, SpecModel
 from igpo_trainer.spec.contract import DNS_LABEL, MAX_NAME_LENGTH
+
+GGUF_SUFFIX: Final = ".gguf"
+"""How the name of a model source ends that is a file of llama.cpp's format."""
 
 RunKind = Literal["LengthAlignedSFT", "IGPOTraining"]
 """Kinds of run a manifest can hold."""
@@ -73,7 +76,10 @@ class ModelSpec(SpecModel):
     """The policy network: exactly one of source, scratch and from."""
 
     source: str | None = Field(
-        default=None, min_length=1, max_length=512, description="Hub id or folder of a LLaDA or Llama-family model."
+        default=None,
+        min_length=1,
+        max_length=512,
+        description="Hub id or folder of a LLaDA or Llama-family model, or a .gguf file of one.",
     )
     revision: str | None = Field(
         default=None, min_length=1, max_length=128, description="Hub commit, tag or branch. Absent: main."
@@ -109,6 +115,12 @@ class ModelSpec(SpecModel):
             raise ValueError(f"exactly one of source, scratch and from must be set; found {', '.join(given) or 'none'}")
         if self.source is None and (self.revision is not None or self.adapt is not None):
             raise ValueError("revision and adapt belong to source; remove them or set model.source")
+        return self
+
+    @model_validator(mode="after")
+    def _a_gguf_file_is_adapted(self) -> Self:
+        if self.source is not None and self.source.endswith(GGUF_SUFFIX) and self.adapt is None:
+            raise ValueError(f"source {self.source} holds a causal model; set adapt to MaskedDiffusion")
         return self
 
 

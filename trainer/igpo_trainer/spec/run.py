@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from igpo_trainer.spec.base import NonNegativeFloat, NonNegativeInt, PositiveFloat, SpecModel
-from igpo_trainer.spec.dataset import AnswerRule, DatasetSpec, FieldNames, PromptSpec
+from igpo_trainer.spec.dataset import OWN_COLUMNS, AnswerRule, DatasetSpec, FieldNames, PromptSpec, RowFormat
 from igpo_trainer.spec.model import BatchingSpec, ModelSpec
 from igpo_trainer.spec.sampling import SamplingSpec
 
@@ -44,6 +44,11 @@ class EvaluationSet(SpecModel):
         default=None, min_length=1, max_length=128, description="Hub commit, tag or branch. Absent: main."
     )
     split: str = Field(default="test", min_length=1, max_length=64, description="Split that is measured.")
+    format: RowFormat | None = Field(
+        default=None,
+        description="Schema of the rows, as dataset.format. Absent: that of a well-known hub id, else fields and "
+        "answer, else what dataset has.",
+    )
     fields: FieldNames | None = Field(default=None, description="Columns; absent: those of dataset.")
     answer: AnswerRule | None = Field(default=None, description="Answer rule; absent: that of dataset.")
     samples: int = Field(
@@ -52,6 +57,20 @@ class EvaluationSet(SpecModel):
     temperature: NonNegativeFloat = Field(
         default=0.0, description="Sampling temperature, in units of the logits; 0 is greedy."
     )
+
+    @model_validator(mode="after")
+    def _format_names_the_columns(self) -> Self:
+        if self.format is not None and not (self.fields is None and self.answer is None):
+            raise ValueError(f"format {self.format} {OWN_COLUMNS}")
+        return self
+
+    @property
+    def label(self) -> str:
+        """What measurements call it: the source, `:configuration` if one is named, `[split]` if it is not test."""
+        if self.source == HOLDOUT:
+            return HOLDOUT
+        name = f":{self.name}" if self.name else ""
+        return f"{self.source}{name}" + (f"[{self.split}]" if self.split != "test" else "")
 
 
 class EvaluationSpec(SpecModel):

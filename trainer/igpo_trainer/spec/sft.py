@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from igpo_trainer.spec.base import NonNegativeFloat, PositiveInt, SpecModel
+from igpo_trainer.spec.contract import CONFIG_KEY, DNS_SUBDOMAIN
 from igpo_trainer.spec.run import RunSpec
 from igpo_trainer.spec.sampling import SamplingSpec
 
@@ -12,8 +13,8 @@ from igpo_trainer.spec.sampling import SamplingSpec
 class SecretKeyRef(SpecModel):
     """One key of a Secret in the run's namespace."""
 
-    name: str = Field(min_length=1, max_length=253, description="Name of the Secret object.")
-    key: str = Field(min_length=1, max_length=253, description="Key in the Secret's data.")
+    name: str = Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN, description="Name of the Secret object.")
+    key: str = Field(min_length=1, max_length=253, pattern=CONFIG_KEY, description="Key in the Secret's data.")
 
 
 class Teacher(SpecModel):
@@ -22,7 +23,9 @@ class Teacher(SpecModel):
     base_url: str = Field(min_length=1, max_length=2048, description="Base URL of the API, up to and with /v1.")
     model: str = Field(min_length=1, max_length=256, description="Model name sent to the endpoint.")
     api_key_secret_ref: SecretKeyRef | None = Field(
-        default=None, description="Secret with the API key; at a desk the variable OPENAI_API_KEY is read."
+        default=None,
+        description="Secret with the API key; at a desk the variable IGPO_TEACHER_API_KEY is read. "
+        "Absent: the endpoint needs no key.",
     )
 
 
@@ -32,8 +35,26 @@ class RewriteSpec(SpecModel):
     teacher: Teacher = Field(description="The endpoint that rewrites traces.")
     concurrency: int = Field(default=16, ge=1, le=1024, description="Number of requests in flight.")
     max_tokens: int = Field(default=1024, ge=1, le=131072, description="Longest rewrite, in the teacher's tokens.")
+    temperature: float | None = Field(
+        default=None, ge=0.0, le=2.0, description="Sampling temperature of the teacher; absent: the endpoint's own."
+    )
     prompt: str | None = Field(
-        default=None, min_length=1, max_length=16384, description="Instruction to the teacher; absent: the shipped one."
+        default=None,
+        min_length=1,
+        max_length=16384,
+        description="Instruction to the teacher, before problem, trace and answer; {target} stands for length.target. "
+        "Absent: the shipped one.",
+    )
+    attempts: int = Field(
+        default=6, ge=1, le=100, description="Number of requests for one trace at most; waits between them double."
+    )
+    timeout_seconds: int = Field(default=300, ge=1, le=3600, description="Longest wait for one answer, in seconds.")
+    token_budget: int | None = Field(
+        default=None,
+        ge=1,
+        le=10**12,
+        description="The teacher's tokens, read and written, that the run may cost over all its attempts; "
+        "absent: no limit.",
     )
 
 

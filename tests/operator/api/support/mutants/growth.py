@@ -159,6 +159,10 @@ def _repair(manifest: dict[str, Any], rng: random.Random) -> None:
         for index, difficulty in enumerate(dataset["wordProblems"].get("difficulties", ())):
             difficulty["steps"] = index + 1
             difficulty["share"] = difficulty["share"] or 0.5
+    for rows in (dataset, *spec.get("evaluation", {}).get("datasets", ())):
+        if "format" in rows:
+            rows.pop("fields", None)
+            rows.pop("answer", None)
     if "traceFormat" in spec.get("prompt", {}):
         spec["prompt"]["traceFormat"] = rng.choice(_TRACE_FORMATS)
     if "betas" in spec.get("optimizer", {}):

@@ -119,6 +119,7 @@ BREAKERS: dict[str, Breaker] = {
     ".difficulties repeats": _merge(difficulties=[{"steps": 2, "share": 0.5}, {"steps": 2, "share": 0.1}]),
     ".difficulties has only": _merge(difficulties=[{"steps": 2, "share": 0}, {"steps": 1, "share": 0.0}]),
     ".wordProblems belongs": _merge(wordProblems={}, source=lambda rng: rng.choice(["data.jsonl", "builtin:word"])),
+    ".format has columns": _merge(format=lambda rng: rng.choice(["GSM8K", "AMC"]), fields={"prompt": "problem"}),
     ".traceFormat cannot": _merge(
         traceFormat=lambda rng: rng.choice(["{body} {solution}", "{body", "{body!r}", "{}{body}", "{body}}", "{0}"])
     ),
@@ -126,6 +127,7 @@ BREAKERS: dict[str, Breaker] = {
     ".hiddenSize over": _merge(heads=lambda rng: rng.choice([7, 9]), hiddenSize=lambda rng: rng.choice([128, 64])),
     "exactly one of source, scratch": _none_or_two("source", "scratch", "from"),
     "revision and adapt": _drop_and_set("source", "from", scratch={"maxPositions": 32768}, revision="main"),
+    ".source holds": _drop_and_set("adapt", "scratch", "from", source=lambda rng: rng.choice(["m.gguf", "/m/x.gguf"])),
     ".blockLength does not": _merge(completionLength=256, blockLength=lambda rng: rng.choice([5, 100, 257])),
     ".steps must be": _merge(completionLength=256, blockLength=32, steps=lambda rng: rng.choice([12, 264, 1])),
     ".betas must": _merge(betas=lambda rng: rng.choice([[0.9, 1], [1.0, 0.9], [-0.1, 0.9], [0, 2]])),

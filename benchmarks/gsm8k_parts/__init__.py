@@ -1,0 +1,1 @@
+"""Parts of gsm8k_audit.py."""

@@ -1,0 +1,1 @@
+"""A small OpenAI-compatible teacher for tests and benchmarks; it misbehaves on demand."""
