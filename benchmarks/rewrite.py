@@ -75,6 +75,7 @@ def measure(options: argparse.Namespace, folder: Path, teacher: TeacherServer) -
     reasons = Counter(row["reason"] for row in dropped)
     paid_twice = teacher.answered.total() - options.rows
     expected = Counter(problem_fault for problem in teacher.asked if (problem_fault := lasting(teacher, problem)))
+    record = json.loads((rewritten / "result.json").read_text())["record"]
     return {
         "rows": options.rows,
         "concurrency": options.concurrency,
@@ -87,7 +88,7 @@ def measure(options: argparse.Namespace, folder: Path, teacher: TeacherServer) -
         "answers_paid_twice": paid_twice,
         "kept": len(kept),
         "dropped": dict(sorted(reasons.items())),
-        "teacher_tokens": json.loads((rewritten / "result.json").read_text())["record"]["prompt_tokens"],
+        "teacher_tokens": record["prompt_tokens"] + record["completion_tokens"],
         "cores": len(os.sched_getaffinity(0)),
         "bars": {
             "none lost": len(requests) == options.rows,
