@@ -19,6 +19,7 @@ SECONDS = 600
 """Longest time of one test, on a machine that does other things as well."""
 FIRST = "test_smoke.py"
 FOLDER = Path(__file__).parent
+GPU = "nvidia.com/gpu"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -64,6 +65,17 @@ def training(cluster: Cluster, record: Record) -> Iterator[str]:
     cluster.create_namespace(name, pod_security="restricted")
     yield name
     cluster.delete_namespace(name)
+
+
+@pytest.fixture(scope="module")
+def gpus(cluster: Cluster) -> Iterator[None]:
+    """Say that the node has GPUs: a pod then gets as many processes as it asks for, and they train on the CPU."""
+    [node] = cluster.items("nodes")
+    path = f"/status/capacity/{GPU.replace('/', '~1')}"
+    words = ("patch", "node", node["metadata"]["name"], "--subresource=status", "--type=json")
+    cluster.kubectl(*words, "--patch", f'[{{"op": "add", "path": "{path}", "value": "16"}}]')
+    yield
+    cluster.kubectl(*words, "--patch", f'[{{"op": "remove", "path": "{path}"}}]')
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,18 +12,7 @@ from igpo_e2e.manifests import RL, Manifest, merged, slow
 from igpo_e2e.ranks import launcher, rank_process, ranks
 from igpo_e2e.run import Run, condition
 
-GPU = "nvidia.com/gpu"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def gpus(cluster: Cluster) -> Iterator[None]:
-    """Say that the node has GPUs: a pod then gets as many processes as it asks for, and they train on the CPU."""
-    [node] = cluster.items("nodes")
-    path = f"/status/capacity/{GPU.replace('/', '~1')}"
-    words = ("patch", "node", node["metadata"]["name"], "--subresource=status", "--type=json")
-    cluster.kubectl(*words, "--patch", f'[{{"op": "add", "path": "{path}", "value": "16"}}]')
-    yield
-    cluster.kubectl(*words, "--patch", f'[{{"op": "remove", "path": "{path}"}}]')
+pytestmark = pytest.mark.usefixtures("gpus")
 
 
 def two_by_two(manifest: Manifest, **changes: Any) -> Manifest:

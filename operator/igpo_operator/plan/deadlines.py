@@ -73,7 +73,7 @@ def _active(terms: Terms, status: RunStatus, attempt: AttemptStatus, running_at:
         return
     remedy = "start a new run with model.from to go on from this one's volume"
     if attempt.stage is Stage.REWRITING:
-        remedy = "the teacher's answers are kept: delete the run and apply it again with a longer one to go on"
+        remedy = "allow more"
     left = max(0, terms.active_deadline - status.running_seconds)
     yield Deadline(
         running_at + timedelta(seconds=left),

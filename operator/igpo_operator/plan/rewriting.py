@@ -74,6 +74,15 @@ def origin(status: RunStatus) -> str:
     return f"from the checkpoint of step {status.checkpoint.step}" if status.checkpoint else "from the start"
 
 
+def way_on(status: RunStatus) -> str:
+    """What a person may do about a run that failed in this stage, with what it has; nothing after the stage."""
+    stage = unfinished(status)
+    if stage is None or not stage.done:
+        return ""
+    have = f"the teacher's answers for {stage.done} of {stage.rows} traces are on the volume"
+    return f"; {have}: delete the run and apply it again to go on with them"
+
+
 def outcome(stage: RewritingStatus) -> str:
     """What the stage came to, in words."""
     if not stage.rows:

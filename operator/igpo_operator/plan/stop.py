@@ -13,7 +13,7 @@ from igpo_operator.plan.gang import Gang
 from igpo_operator.plan.overdue import Overdue, overdue
 from igpo_operator.plan.progress import completed, ended, scraped
 from igpo_operator.plan.queueing import give_back, leaves_queue
-from igpo_operator.plan.rewriting import finished, origin, outcome, running_phase, with_attempt
+from igpo_operator.plan.rewriting import finished, origin, outcome, running_phase, way_on, with_attempt
 from igpo_operator.plan.scene import Admission, Scene, Step, delete_unfinished, replicas
 from igpo_operator.plan.suspend import suspended_view
 from igpo_trainer.spec.contract import MAX_ATTEMPT
@@ -131,7 +131,10 @@ def _close(scene: Scene, attempt: AttemptStatus, ending: Ending, gang: Gang) -> 
         return _complete(scene, status, ending)
     if verdict.failure is not None:
         status = status.model_copy(update={"completion_time": scene.now})
-        return Step(status, View(Phase.FAILED, verdict.failure.reason, verdict.failure.message))
+        text = verdict.failure.message
+        if verdict.failure.reason is not Reason.VOLUME_HOLDS_ANOTHER_RUN:
+            text += way_on(status)
+        return Step(status, View(Phase.FAILED, verdict.failure.reason, text))
     suspended = scene.terms.suspend or ending.reason_class is EndClass.SUSPENDED
     status = _requeued(status, suspended or leaves_queue(ending.reason_class))
     status = status.model_copy(update={"restarts": _counted(status.restarts, ending.reason_class)})

@@ -10,10 +10,15 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parents[3]
 TINY = Path(__file__).parents[1] / "tiny.yaml"
 DEMO = ROOT / "examples" / "igpo-run.yaml"
+ALIGNED = ROOT / "examples" / "length-aligned.yaml"
 
 Manifest = dict[str, Any]
 RL = "IGPOTraining"
 SFT = "LengthAlignedSFT"
+TRACES = 60
+"""Rows of `aligned`."""
+CONCURRENCY = 8
+"""Requests in flight of `aligned`."""
 
 
 def documents(path: Path) -> list[Manifest]:
@@ -30,6 +35,33 @@ def tiny(kind: str, name: str, **changes: Any) -> Manifest:
     document["metadata"]["name"] = name
     document["spec"] = merged(document["spec"], changes)
     return document
+
+
+def aligned(teacher: Manifest, **sft: Any) -> list[Manifest]:
+    """The documents of examples/length-aligned.yaml, so small that they take a minute, with `spec.rewrite.teacher`.
+
+    `sft` is merged into the spec of the run that rewrites.
+    """
+    threads = [{"name": "OMP_NUM_THREADS", "value": "1"}]
+    both = {
+        "dataset": {"holdout": {"rows": 8}, "wordProblems": {"rows": TRACES}},
+        "sampling": {"steps": 6, "blockLength": 12},
+        "evaluation": {"everySteps": 0},
+        "workers": {"env": threads},
+        "storage": {"size": "1Gi"},
+    }
+    scratch = {"hiddenSize": 32, "layers": 1, "heads": 2, "intermediateSize": 64}
+    small = {
+        SFT: {"model": {"scratch": scratch}, "training": {"steps": 10, "batchSize": 8}},
+        RL: {"steps": 2, "groupSize": 4, "promptsPerStep": 4, "objective": {"innerUpdates": 1}},
+    }
+    found = documents(ALIGNED)
+    for document in found:
+        document["spec"] = merged(merged(document["spec"], both), small[document["kind"]])
+        if "rewrite" in document["spec"]:
+            rewrite = {"rewrite": {"teacher": teacher, "concurrency": CONCURRENCY}}
+            document["spec"] = merged(merged(document["spec"], rewrite), sft)
+    return found
 
 
 def slow(name: str, steps: int = 16, **changes: Any) -> Manifest:

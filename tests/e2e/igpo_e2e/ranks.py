@@ -40,11 +40,26 @@ def launcher(run: Run, node_rank: int) -> int:
     """Process id of the launcher of one pod: the first of its container."""
     uid = run.body()["metadata"]["uid"]
     for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and _is_launcher(folder):
+        if folder.name.isdigit() and _runs(folder, b"igpo-launch"):
             environment = _environment(folder)
             if (environment.get(RUN_ID_VARIABLE), environment.get("PET_NODE_RANK")) == (uid, str(node_rank)):
                 return int(folder.name)
     raise LookupError(f"no launcher of pod {node_rank} of {run.name}")
+
+
+def rewriter(run: Run, attempt: int) -> int:
+    """Process id of the pod that rewrites, seen from the node: the first of its container; waits until it is there."""
+    uid = run.body()["metadata"]["uid"]
+
+    def look() -> int | None:
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit() and _runs(folder, b"igpo-rewrite"):
+                environment = _environment(folder)
+                if (environment.get(RUN_ID_VARIABLE), environment.get(ATTEMPT_VARIABLE)) == (uid, str(attempt)):
+                    return int(folder.name)
+        return None
+
+    return until(look, f"the process that rewrites for {run.name}", within=60)
 
 
 def rank_process(run: Run, rank: int, attempt: int | None = None) -> Rank:
@@ -57,9 +72,9 @@ def rank_process(run: Run, rank: int, attempt: int | None = None) -> Rank:
     return until(look, f"a process of rank {rank} of {run.name}", within=60)
 
 
-def _is_launcher(folder: Path) -> bool:
+def _runs(folder: Path, command: bytes) -> bool:
     try:
-        return b"igpo-launch" in (folder / "cmdline").read_bytes()
+        return command in (folder / "cmdline").read_bytes()
     except OSError:  # ended meanwhile
         return False
 

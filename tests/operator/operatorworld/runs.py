@@ -85,6 +85,16 @@ class Team:
         except ClusterError as error:
             raise ClusterError(f"{error}: {json.dumps(self.status(name), indent=1)}") from error
 
+    def wait_for_attempt(self, name: str, number: int, phase: str, within: float = 40.0) -> dict[str, Any]:
+        """Wait until this attempt is in a phase; the run's status."""
+
+        def probe() -> dict[str, Any] | None:
+            status = self.status(name)
+            here = (status.get("attempt", {}).get("number"), status.get("phase")) == (number, phase)
+            return status if here else None
+
+        return until(probe, f"attempt {number} of {name} to be {phase}", within, every=0.2)
+
     def wait_for_condition(self, name: str, kind: str, reason: str, within: float = 40.0) -> dict[str, Any]:
         """Wait until a condition is True for a reason."""
 

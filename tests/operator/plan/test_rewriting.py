@@ -121,8 +121,33 @@ def test_what_can_never_work_is_not_tried_again(code, reason):
     status = world.status
     assert status.phase is Phase.FAILED
     assert find(status, ConditionType.FAILED).reason == reason
+    assert (
+        "the teacher's answers for 3 of 20 traces are on the volume: delete the run and apply it again"
+        in status.message
+    )
+    assert find(status, ConditionType.STALLED).message == find(status, ConditionType.FAILED).message == status.message
     assert status.rewriting.finished_at is None
     assert len(world.created) == 1
+
+
+def test_a_stage_that_fails_with_nothing_rewritten_promises_nothing():
+    world = rewriting()
+    world.exit(world.of_attempt()[0], 64)
+    world.settle()
+    assert world.status.phase is Phase.FAILED
+    assert "apply it again" not in world.status.message
+
+
+def test_a_gang_that_fails_after_the_stage_says_nothing_of_traces():
+    world = rewriting()
+    world.finish()
+    training(world)
+    world.exit(world.of_attempt()[0], 65)
+    world.settle()
+    world.kubelet()
+    world.settle()
+    assert world.status.phase is Phase.FAILED
+    assert "traces" not in world.status.message
 
 
 def test_a_pod_that_is_killed_is_charged_and_only_the_stage_is_restarted():
@@ -261,7 +286,10 @@ def test_its_time_counts_for_the_active_deadline_which_names_the_way_on():
     world.settle()
     failed = find(world.status, ConditionType.FAILED)
     assert failed.reason == Reason.DEADLINE_EXCEEDED
-    assert "the teacher's answers are kept" in failed.message
+    assert failed.message == (
+        "activeDeadlineSeconds 1000 of running time are used up; allow more; the teacher's answers for 2 of 20 traces "
+        "are on the volume: delete the run and apply it again to go on with them"
+    )
     other = rewriting(rows=2, runPolicy={"activeDeadlineSeconds": 1000})
     other.tick(600)
     other.finish()

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from igpo_teacher.control import control
 from igpo_teacher.faults import Faults
 
 _ASKED = re.compile(
@@ -109,12 +110,16 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1
 
+    def do_GET(self) -> None:
+        self._control("GET")
+
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path != "/v1/chat/completions":
+            return self._control("POST")
+        body = json.loads(raw)
         server = self.server
         server.bodies = [*server.bodies[-9:], body]
-        if self.path != "/v1/chat/completions":
-            return self._refuse(404, f"no such path: {self.path}")
         sent = self.headers.get("Authorization", "")
         if server.key is not None and sent != f"Bearer {server.key}":
             return self._refuse(401, f"Incorrect API key provided: {sent.removeprefix('Bearer ')}")
@@ -129,6 +134,12 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             server.leave(problem, fault, whole=whole)
         return None
+
+    def _control(self, method: str) -> None:
+        counts = control(self.server, method, self.path)
+        if counts is None:
+            return self._refuse(404, f"no such path: {self.path}")
+        return self._send(200, json.dumps(counts).encode())
 
     def _answer(self, fault: str | None, asked: re.Match, body: dict) -> bool:
         match fault:

@@ -42,6 +42,19 @@ def test_another_spec_is_refused_with_both_hashes_and_the_remedy(tmp_path):
     assert owner.still_owner()
 
 
+def test_a_folder_with_a_teachers_answers_alone_is_taken_over_by_another_spec_and_its_owner_fenced_off(tmp_path):
+    earlier = claim(tmp_path, HASH, **WHO, run_id="uid-1", attempt=3)
+    (tmp_path / "rewritten").mkdir()
+    ours = claim(tmp_path, OTHER, **WHO, run_id="uid-2", attempt=1)
+    assert (ours.resumed, ours.adopted) == (False, False)
+    with pytest.raises(InterruptedRunError, match="fenced off"):
+        earlier.require_owner()
+    (tmp_path / "metrics.jsonl").touch()
+    with pytest.raises(InvalidRunError, match="holds another run"):
+        claim(tmp_path, HASH, **WHO, run_id="uid-1", attempt=4)
+    assert ours.still_owner()
+
+
 def test_a_newer_attempt_fences_the_older_off(tmp_path):
     older = claim(tmp_path, HASH, **WHO, run_id="uid", attempt=1)
     older.require_owner()

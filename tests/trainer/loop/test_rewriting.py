@@ -170,6 +170,33 @@ def test_a_larger_budget_is_the_same_run_and_finds_its_answers(desk, teacher):
     assert set(teacher.asked.values()) == {1}
 
 
+def test_a_model_name_that_was_refused_is_corrected_in_place(desk, teacher):
+    wrong = rewriting(desk, teacher)
+    wrong["spec"]["rewrite"]["teacher"]["model"] = "shrot"
+    with pytest.raises(InvalidRunError, match="knows no model 'shrot'"):
+        carry_out(desk, wrong)
+    assert carry_out(desk, rewriting(desk, teacher)).kept == 60
+
+
+def test_another_spec_that_asks_the_same_finds_the_answers_until_one_of_them_was_trained(desk, teacher):
+    teacher.faults = Faults(overlong=1.0)
+    document = rewriting(desk, teacher)
+    document["spec"]["length"] = {"target": 20}
+    document["spec"]["sampling"] = {**CANVAS, "completionLength": 20, "blockLength": 10}
+    document["spec"]["rewrite"]["prompt"] = "Shorten it."
+    with pytest.raises(InvalidDataError, match="none of 60 rewrites"):
+        carry_out(desk, document)
+    longer = rewriting(desk, teacher, prompt="Shorten it.")
+    longer["spec"]["length"] = {"target": 120}
+    longer["spec"]["sampling"] = {**CANVAS, "completionLength": 120, "steps": 12, "blockLength": 10}
+    longer["spec"]["model"]["scratch"]["maxPositions"] = 160
+    record = carry_out(desk, longer)
+    assert (record.kept > 0, teacher.asked.total()) == (True, 60)
+    desk.train(longer)
+    with pytest.raises(InvalidRunError, match="holds another run"):
+        carry_out(desk, document)
+
+
 def test_a_full_disk_is_one_line_with_the_next_action(desk, teacher, monkeypatch):
     def full(path, data):
         raise OSError(28, "No space left on device")

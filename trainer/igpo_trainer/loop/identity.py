@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from igpo_trainer.loop.folder import write_atomically
-from igpo_trainer.spec.contract import RUN_FILE, Cause
+from igpo_trainer.spec.contract import REWRITTEN_DIR, RUN_FILE, Cause
 from igpo_trainer.spec.errors import InterruptedRunError, InvalidRunError
 
 
@@ -54,7 +54,9 @@ class Claim:
 def claim(
     run_dir: Path, spec_hash: str, *, kind: str, name: str, run_id: str | None = None, attempt: int | None = None
 ) -> Claim:
-    """Make run_dir ours, or take it over from an earlier attempt of the same spec. Global rank 0 only.
+    """Make run_dir ours, or take it over from an earlier attempt of the same spec, or from one that only rewrote.
+
+    For global rank 0 only.
 
     run_id and attempt come from the operator; without them (at a desk) the id is kept and the attempt counted up.
 
@@ -97,9 +99,15 @@ def require_claimable(run_dir: Path, spec_hash: str, kind: str, name: str) -> No
 
 
 def require_same_run(run_dir: Path, spec_hash: str, kind: str, name: str) -> RunIdentity | None:
-    """The identity of the run in a folder; None when there is none. Raises InvalidRunError for another spec."""
+    """The identity of the run in a folder; None when there is none. Raises InvalidRunError for another spec.
+
+    Answers of a teacher belong to nobody: what another spec rewrote but never trained on is taken over, so that a
+    refused model name or a bad instruction can be corrected, and an answer to the same request serves again.
+    """
     earlier = _read(run_dir / RUN_FILE)
     if earlier is not None and earlier.spec_hash != spec_hash:
+        if _only_rewrote(run_dir):
+            return None
         raise InvalidRunError(
             f"{run_dir}: the volume holds another run, {earlier.kind}/{earlier.name} with spec hash "
             f"{earlier.spec_hash[:12]}, not {kind}/{name} with {spec_hash[:12]}; "
@@ -107,6 +115,11 @@ def require_same_run(run_dir: Path, spec_hash: str, kind: str, name: str) -> Run
             cause=Cause.VOLUME_HOLDS_ANOTHER_RUN,
         )
     return earlier
+
+
+def _only_rewrote(run_dir: Path) -> bool:
+    names = {path.name for path in run_dir.iterdir() if not path.name.startswith(".")}
+    return names == {RUN_FILE, REWRITTEN_DIR}
 
 
 def _read(path: Path) -> RunIdentity | None:
