@@ -116,8 +116,9 @@ class Scraper:
         moved_at = now if moved or before is None else before.moved_at
         self._last[run.uid] = Scrape(attempt=pod.attempt, status=status, at=now, moved_at=moved_at)
         told_at = self._woken.get(run.uid)
-        due = told_at is None or now - told_at >= timedelta(seconds=self._pace.progress_seconds)
-        if fresh or before is None or _telling(before.status) != _telling(status) or (moved and due):
+        # What has moved since the last wake, not since the last answer: else the end of a movement is never told.
+        due = told_at is None or (moved_at > told_at and now - told_at >= timedelta(seconds=self._pace.progress_seconds))
+        if fresh or before is None or _telling(before.status) != _telling(status) or due:
             self._woken[run.uid] = now
             self._wake(run.key)
 

@@ -86,6 +86,19 @@ def test_a_counter_that_merely_moves_is_noted_at_once_but_wakes_the_run_now_and_
     _play(scene)
 
 
+def test_a_move_right_after_a_wake_is_told_in_its_turn_even_if_nothing_moves_any_more() -> None:
+    async def scene(world: World) -> None:
+        world.put()
+        await world.scraper.look(KEY)
+        world.says |= {"progress": 6, "rewrite": {"rows": 60, "done": 20}}
+        for woken in (1, 2, 2, 2):
+            await world.clock.advance(15)
+            await world.scraper.look(KEY)
+            assert len(world.woken) == woken
+
+    _play(scene)
+
+
 def test_a_counter_that_stands_still_leaves_the_time_of_the_last_move() -> None:
     async def scene(world: World) -> None:
         world.put()

@@ -47,4 +47,4 @@ def draw(*parts: str) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
-SHARES = tuple(field.name for field in fields(Faults) if field.type == "float" and field.name != "slow_seconds")
+SHARES = tuple(field.name for field in fields(Faults) if field.type is float and field.name != "slow_seconds")
