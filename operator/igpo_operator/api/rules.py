@@ -186,6 +186,13 @@ _TRAINER: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
             ".evaluation.datasets",
         ),
     ),
+    sft.LengthSpec: (
+        Rule(
+            "self.originals != 'Context' || self.contextTokens >= self.target",
+            "is below target; raise it to target or more",
+            ".contextTokens",
+        ),
+    ),
     sft.TrainingSpec: (exactly_one("epochs", "steps"),),
     igpo.IGPOTrainingSpec: (
         Rule(
@@ -211,9 +218,13 @@ _TRAINER: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
             "differs from length.target; SFT, RL and evaluation share one canvas length, set both to it",
             ".sampling.completionLength",
         ),
+        Rule(
+            "!has(self.rewrite) || self.length.originals != 'Context'",
+            "trains the traces as they are, rewrite replaces them; set it to Drop or remove rewrite",
+            ".length.originals",
+        ),
         *_canvas_rules(
-            "(self.length.originals == 'Context' && self.length.contextTokens > self.sampling.completionLength ? "
-            "self.length.contextTokens : self.sampling.completionLength)"
+            "(self.length.originals == 'Context' ? self.length.contextTokens : self.sampling.completionLength)"
         ),
     ),
 }

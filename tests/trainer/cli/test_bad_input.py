@@ -296,7 +296,7 @@ def test_prompt_and_completion_beyond_the_models_limit(tools, trained, refused):
     document = tools.igpo(trained.source)
     document["spec"]["dataset"]["maxPromptTokens"] = 40
     assert refused(document, code=64) == (
-        "dataset.maxPromptTokens 40 + completion length 12 = 52 tokens, beyond the model's limit of 48; lower one"
+        "dataset.maxPromptTokens 40 + canvas 12 = 52 tokens, beyond the model's limit of 48; lower one"
     )
 
 

@@ -197,3 +197,37 @@ def test_an_interrupt_at_the_end_of_one_run_keeps_the_next_from_starting(
     assert output.err == "igpo: told to stop before IGPOTraining/second began; start again to go on with it\n"
     assert "IGPOTraining/first: 1 steps" in output.out
     assert not (runs / "IGPOTraining" / "second").exists()
+
+
+def test_verbose_traces_are_trained_at_their_own_length_as_well_as_at_the_target(tools, runs, command, capsys):
+    steps = [{"steps": number, "share": 0.25} for number in (1, 2, 3, 4)]
+    spec = tools.sft("builtin:word-problems", name="originals")
+    spec["spec"] |= {
+        "dataset": {
+            "source": "builtin:word-problems",
+            "holdout": {"rows": 6},
+            "maxPromptTokens": 40,
+            "wordProblems": {"rows": 60, "style": "Verbose", "difficulties": steps},
+        },
+        "length": {"target": 24, "originals": "Context", "contextTokens": 36},
+        "sampling": {"completionLength": 24, "steps": 6, "blockLength": 8},
+        "training": {"steps": 6, "batchSize": 8},
+    }
+    spec["spec"]["model"]["scratch"]["maxPositions"] = 80
+    assert command(spec) == 0
+    run_dir = runs / "LengthAlignedSFT" / "originals"
+    journal = tools.journal(run_dir)
+    (data,) = [line for line in journal if line["event"] == "data"]
+    counts = {int(length): count for length, count in data["trace_lengths"].items()}
+    assert counts.keys() == {14, 23, 32}
+    assert data["dropped"] == {"trace longer than length.contextTokens": 60 - sum(counts.values())}
+    assert (data["target_length"], data["context_length"]) == (24, 36)
+    told = f"canvas 24 tokens | {counts[32]} longer on a canvas of 36 | "
+    assert told in capsys.readouterr().out
+    assert f"canvas 24 tokens, and 36 tokens for {counts[32]} longer traces;" in (run_dir / "report.html").read_text()
+    updates = [line for line in journal if line["event"] == "sft_step"]
+    assert len(updates) == 6
+    for update in updates:
+        target = sum(count * (36 if int(n) > 24 else 24) for n, count in update["example_lengths"].items())
+        assert update["tokens"]["target"] == target
+    assert (run_dir / "final" / "model.safetensors").is_file()

@@ -178,7 +178,7 @@ def test_more_than_half_of_the_traces_beyond_the_canvas_end_an_rl_run_but_not_sf
 
 def test_prompt_and_canvas_must_fit_the_model(bpe):
     check_lengths(600, 256, 856)
-    with pytest.raises(InvalidRunError, match=r"600 \+ completion length 256 = 856 tokens, beyond.* 855"):
+    with pytest.raises(InvalidRunError, match=r"600 \+ canvas 256 = 856 tokens, beyond.* 855"):
         encode_all(PROBLEMS, bpe, PLAIN, dataset(), completion_length=256, model_limit=855)
 
 

@@ -57,6 +57,13 @@ def sft(name: str = "base", **change: Any) -> dict[str, Any]:
     return _document("LengthAlignedSFT", name, merged(spec, change))
 
 
+def context(name: str = "context", **change: Any) -> dict[str, Any]:
+    """A LengthAlignedSFT document whose traces of 3 and 4 steps do not fit length.target, those of 3 its context."""
+    steps = [{"steps": number, "share": 0.25} for number in (1, 2, 3, 4)]
+    mixed = {"dataset": {"wordProblems": {"difficulties": steps}}, "length": {"originals": "Context"}}
+    return sft(name, **merged(merged(mixed, {"length": {"contextTokens": 20}}), change))
+
+
 def igpo(name: str = "rl", **change: Any) -> dict[str, Any]:
     """An IGPOTraining document as data; it starts from the SFT run `base` unless told otherwise."""
     spec = {
@@ -104,6 +111,7 @@ class Desk:
     """A runs folder. The base model, trained once for all tests, is what `model.from` finds."""
 
     sft = staticmethod(sft)
+    context = staticmethod(context)
     igpo = staticmethod(igpo)
     load = staticmethod(load)
     lines = staticmethod(lines)

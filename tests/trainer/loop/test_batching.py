@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from igpo_trainer.loop.batching import CPU_BUDGET_BYTES, MOST_ROWS, BatchSizes, rollout_rows, update_rows
+from igpo_trainer.loop.batching import BATCHING_FILE, CPU_BUDGET_BYTES, MOST_ROWS, BatchSizes, rollout_rows, update_rows
 from igpo_trainer.models.denoiser import Denoiser
 from igpo_trainer.models.scratch import build_scratch
 from igpo_trainer.models.tokens import SpecialTokens
@@ -50,14 +50,34 @@ def test_auto_keeps_the_estimate_within_the_budget(positions):
     assert rows * 2 * attention <= CPU_BUDGET_BYTES
 
 
+def test_rows_on_the_longer_canvas_are_fewer():
+    spec = BatchingSpec()
+    alike = BatchSizes.choose(spec, DENOISER, 1000, 8, recompute=False)
+    assert alike.context_rows == 1
+    sizes = BatchSizes.choose(spec, DENOISER, 1000, 8, context_positions=3000, recompute=False)
+    assert sizes.context_rows == update_rows("Auto", DENOISER, 3000, recompute=False) < sizes.update_rows
+    assert (sizes.rollout_rows, sizes.update_rows) == (alike.rollout_rows, alike.update_rows)
+    asked = BatchSizes.choose(BatchingSpec(update_groups=5), DENOISER, 1, 8, context_positions=9, recompute=False)
+    assert (asked.update_rows, asked.context_rows) == (5, 5)
+
+
+def test_processes_agree_on_what_each_has_room_for():
+    assert BatchSizes.least([BatchSizes(7, 3, 2), BatchSizes(5, 9, 2), BatchSizes(6, 4, 1)]) == BatchSizes(5, 3, 1)
+
+
 def test_a_resumed_run_keeps_the_sizes_it_chose_itself(tmp_path):
-    BatchSizes(7, 3).save(tmp_path)
-    assert BatchSizes(64, 64).kept(BatchingSpec(), tmp_path) == BatchSizes(7, 3)
+    BatchSizes(7, 3, 2).save(tmp_path)
+    assert BatchSizes(64, 64, 64).kept(BatchingSpec(), tmp_path) == BatchSizes(7, 3, 2)
+
+
+def test_a_checkpoint_from_before_there_was_a_longer_canvas_is_read(tmp_path):
+    (tmp_path / BATCHING_FILE).write_text('{"rollout_rows":7,"update_rows":3}')
+    assert BatchSizes(64, 64).kept(BatchingSpec(), tmp_path) == BatchSizes(7, 3, 1)
 
 
 def test_sizes_in_the_manifest_win_over_those_of_the_checkpoint(tmp_path):
-    BatchSizes(7, 3).save(tmp_path)
-    assert BatchSizes(64, 5).kept(BatchingSpec(update_groups=5), tmp_path) == BatchSizes(7, 5)
+    BatchSizes(7, 3, 2).save(tmp_path)
+    assert BatchSizes(64, 5, 5).kept(BatchingSpec(update_groups=5), tmp_path) == BatchSizes(7, 5, 5)
 
 
 def test_a_fresh_run_takes_the_sizes_that_fit():

@@ -7,7 +7,7 @@ from igpo_trainer.loop.data import load_data
 from igpo_trainer.models.scratch import word_tokenizer
 from igpo_trainer.observe.lines import line
 from igpo_trainer.spec.dataset import Difficulty, WordProblems
-from igpo_trainer.spec.errors import InvalidDataError
+from igpo_trainer.spec.errors import InvalidDataError, InvalidRunError
 
 
 def written(count):
@@ -48,6 +48,38 @@ def test_more_than_half_of_the_traces_beyond_the_canvas_is_refused(desk, kind):
     with pytest.raises(InvalidDataError, match="traces are longer than the canvas of 16 tokens") as caught:
         data_of(desk, document)
     assert caught.value.exit_code == 65
+
+
+def test_originals_at_their_own_context_are_kept_whole_and_only_longer_ones_left_out(desk):
+    everything = data_of(desk, desk.igpo(dataset=desk.context()["spec"]["dataset"], seed=0))
+    tokens = [len(e.trace_ids) for e in everything.train]
+    data = data_of(desk, desk.context())
+    assert [e.trace_ids for e in data.train] == [e.trace_ids for e in everything.train if len(e.trace_ids) < 20]
+    assert {len(e.trace_ids) < 16 for e in data.train} == {True, False}
+    record = data.record
+    assert record.dropped == {"trace longer than length.contextTokens": sum(n >= 20 for n in tokens)}
+    assert (record.target_length, record.context_length, record.overlong_traces) == (16, 20, 0)
+    assert record.context_traces == sum(16 <= n < 20 for n in tokens) > 0
+    assert f"{record.context_traces} longer on a canvas of 20 | " in line(record, 1)
+    assert f"{record.dropped['trace longer than length.contextTokens']} dropped (trace longer" in line(record, 1)
+
+
+def test_that_no_trace_fits_the_target_is_no_matter_where_most_fit_their_context(desk):
+    only = {"wordProblems": {"difficulties": [{"steps": 3, "share": 0.3}, {"steps": 4, "share": 0.7}]}}
+    data = data_of(desk, desk.context(dataset=only, length={"contextTokens": 24}))
+    assert data.record.context_traces == len(data.train) == 60
+    with pytest.raises(
+        InvalidDataError,
+        match=r"\d\d of 60 traces with their end token are longer than length\.contextTokens 17 \(longest 21\); raise",
+    ) as caught:
+        data_of(desk, desk.context(dataset=only, length={"contextTokens": 17}))
+    assert caught.value.exit_code == 65
+
+
+def test_a_context_that_the_model_cannot_hold_is_refused(desk):
+    (loaded,) = desk.load(desk.root, desk.context())
+    with pytest.raises(InvalidRunError, match=r"40 \+ canvas 20 = 60 tokens, beyond the model's limit of 59"):
+        load_data(loaded.spec, word_tokenizer(), 59)
 
 
 def test_every_reason_for_a_dropped_row_is_counted(desk):

@@ -111,9 +111,9 @@ def test_a_stop_between_inner_updates_saves_the_open_cycle_with_its_rollouts(des
     assert updates == [0, 1]
 
 
-def supervised(desk):
-    return desk.sft(
-        "tuned",
+def supervised(desk, make=None):
+    return (make or desk.sft)(
+        "tuned" if make is None else "context",
         model={"lora": {"rank": 4, "alpha": 8, "dropout": 0.2}},
         training={"steps": 4},
         evaluation={"everySteps": 2, "datasets": [{"source": "holdout"}, {"source": "holdout", "samples": 2}]},
@@ -127,6 +127,18 @@ def test_sft_with_dropout_stopped_at_any_point_ends_the_same(desk, whole, moment
     folder, interrupted = run_with_stops(desk, supervised(desk), [StopsAt(moment)])
     assert interrupted
     assert result(desk, folder) == uninterrupted(whole, desk, supervised(desk))
+
+
+def two_canvases(desk):
+    return supervised(desk, desk.context)
+
+
+@pytest.mark.parametrize("moment", [1, 4, 6, 9])
+def test_sft_on_two_canvases_stopped_at_any_point_ends_the_same(desk, whole, moment):
+    folder, interrupted = run_with_stops(desk, two_canvases(desk), [StopsAt(moment)])
+    assert interrupted
+    assert result(desk, folder) == uninterrupted(whole, desk, two_canvases(desk))
+    assert all(8 * 16 < step["tokens"]["target"] < 8 * 20 for step in desk.events(folder, "sft_step"))
 
 
 KILLED = """
@@ -147,16 +159,16 @@ def fatal_write(journal, record):
         os.kill(os.getpid(), signal.SIGKILL)
 
 Journal.write = fatal_write
-documents = {{"rl": lambda: {rl}, "tuned": lambda: {tuned}}}
+documents = {{"rl": lambda: {rl}, "tuned": lambda: {tuned}, "context": lambda: {context}}}
 Desk(root, bases).train(documents[kind]())
 """
 
 
-@pytest.mark.parametrize(("make", "fatal"), [(rl, 9), (supervised, 6)])
+@pytest.mark.parametrize(("make", "fatal"), [(rl, 9), (supervised, 6), (two_canvases, 7)])
 def test_killed_by_the_kernel_between_checkpoints_a_run_ends_the_same(desk, whole, bases, make, fatal):
     document = make(desk)
     here = str(Path(__file__).parent)
-    script = KILLED.format(here=here, rl=repr(rl(desk)), tuned=repr(supervised(desk)))
+    script = KILLED.format(here=here, rl=repr(rl(desk)), tuned=repr(supervised(desk)), context=repr(two_canvases(desk)))
     arguments = [str(desk.root), str(bases), document["metadata"]["name"], str(fatal)]
     ended = subprocess.run([sys.executable, "-c", script, *arguments], env=os.environ, timeout=90, check=False)
     assert ended.returncode == -signal.SIGKILL

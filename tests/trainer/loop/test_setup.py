@@ -7,18 +7,20 @@ from igpo_trainer.observe.records import CheckpointRecord, Phase, SftStepRecord,
 from igpo_trainer.spec.errors import InvalidRunError
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"length": {"originals": "Context", "contextTokens": 16}}, r"spec\.length\.originals Context is not"),
-        ({"suspend": True}, r"spec\.suspend is true"),
-    ],
-)
-def test_what_this_version_cannot_do_is_refused_before_anything_is_written(desk, change, message):
-    with pytest.raises(InvalidRunError, match=message) as caught:
-        desk.train(desk.sft(**change))
+def test_a_suspended_run_is_refused_before_anything_is_written(desk):
+    with pytest.raises(InvalidRunError, match=r"spec\.suspend is true") as caught:
+        desk.train(desk.sft(suspend=True))
     assert caught.value.exit_code == 64
     assert not (desk.root / "LengthAlignedSFT").exists()
+
+
+def test_rows_of_an_update_fit_the_canvas_that_they_are_trained_on(desk, monkeypatch):
+    monkeypatch.setattr("igpo_trainer.loop.batching.CPU_BUDGET_BYTES", 2**23)
+    with desk.session(desk.sft("short")) as session:
+        short = session.batch_sizes
+    with desk.session(desk.context(length={"contextTokens": 24})) as session:
+        assert session.batch_sizes.update_rows == short.update_rows
+        assert short.context_rows == 1 < session.batch_sizes.context_rows < short.update_rows
 
 
 def test_a_run_whose_source_has_not_finished_is_refused(desk):

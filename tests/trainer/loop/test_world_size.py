@@ -96,21 +96,22 @@ def test_an_igpo_update_on_two_processes_is_that_of_one(two, bases, tmp_path, ca
         assert told[case] == pytest.approx(figures, rel=1e-10)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_an_sft_update_on_two_processes_is_that_of_one(two, bases, tmp_path, case):
+@pytest.mark.parametrize("case", [*CASES, "by-one", "by-two"])
+@pytest.mark.parametrize("name", ["sft", "context"])
+def test_an_sft_update_on_two_processes_is_that_of_one(two, bases, tmp_path, name, case):
     trainers = module()
     desk = trainers.Desk(tmp_path, bases)
-    (document,) = trainers.load(tmp_path, desk.sft("two"))
-    with desk.session(desk.sft("two")) as session:
+    (document,) = trainers.load(tmp_path, trainers.SFT_DOCUMENTS[name])
+    with desk.session(trainers.SFT_DOCUMENTS[name]) as session:
         expected = trainers.sft_update(document, desk.place(), session, case)
     for rank in range(2):
-        assert_same(load_file(two / f"sft-{case}-{rank}.safetensors"), expected, 1e-10)
+        assert_same(load_file(two / f"{name}-{case}-{rank}.safetensors"), expected, 1e-10)
 
 
 def test_whole_runs_on_two_processes_are_those_of_one(two, desk):
-    for document in (desk.sft("two"), desk.igpo("two")):
+    for document in (desk.sft("two"), desk.context("two-canvases"), desk.igpo("two")):
         one = desk.train(document)
-        both = two / "runs" / document["kind"] / "two"
+        both = two / "runs" / document["kind"] / document["metadata"]["name"]
         weights = [load_file(folder / "final" / "model.safetensors") for folder in (one, both)]
         assert_same(weights[1], weights[0], 1e-6)
         for kind in ("data", "evaluation", "checkpoint"):

@@ -29,8 +29,9 @@ from igpo_trainer.spec.errors import InterruptedRunError  # noqa: E402
 
 IGPO_CASES = {"three-by-one": (3, 1), "three-by-two": (3, 2), "one": (1, 1)}
 """Prompts of the update, and groups in a micro-batch."""
-SFT_CASES = {"three-by-one": (3, 1), "three-by-two": (3, 2), "one": (1, 8)}
+SFT_CASES = {"three-by-one": (3, 1), "three-by-two": (3, 2), "one": (1, 8), "by-one": (9, 1), "by-two": (9, 2)}
 """Traces of the update, and rows in a micro-batch."""
+SFT_DOCUMENTS = {"sft": Desk.sft("two"), "context": Desk.context("two-canvases")}
 
 
 def fp64_policy(document, place):
@@ -53,7 +54,7 @@ def igpo_update(document, place, session, recorded, case):
 def sft_update(document, place, session, case):
     """Parameters after one update on the first traces, with loss and gradient norm as journalled."""
     rows, update_rows = SFT_CASES[case]
-    session.batch_sizes = replace(session.batch_sizes, update_rows=update_rows)
+    session.batch_sizes = replace(session.batch_sizes, update_rows=update_rows, context_rows=update_rows)
     session.policy = fp64_policy(document, place)
     training = document.spec.training.model_copy(update={"batch_size": rows})
     loop = SftLoop(session, document.spec.model_copy(update={"training": training}))
@@ -63,7 +64,7 @@ def sft_update(document, place, session, case):
 
 def main(folder, bases):
     ranks = Ranks.join(cpu=True, timeout_seconds=60)
-    sft_document, igpo_document = load(folder / f"rank-{ranks.rank}", Desk.sft("two"), Desk.igpo("two"))
+    igpo_document, *documents = load(folder / f"rank-{ranks.rank}", Desk.igpo("two"), *SFT_DOCUMENTS.values())
     place = Desk(folder / "two", bases).place()
     numbers = {}
     session = open_session(igpo_document, place, ranks, StopSignal(), Position())
@@ -72,13 +73,15 @@ def main(folder, bases):
         weights, numbers[case] = igpo_update(igpo_document, place, session, recorded, case)
         save_file(weights, folder / f"igpo-{case}-{ranks.rank}.safetensors")
     session.close()
-    session = open_session(sft_document, place, ranks, StopSignal(), Position())
-    for case in SFT_CASES:
-        save_file(sft_update(sft_document, place, session, case), folder / f"sft-{case}-{ranks.rank}.safetensors")
-    session.close()
+    for name, document in zip(SFT_DOCUMENTS, documents, strict=True):
+        session = open_session(document, place, ranks, StopSignal(), Position())
+        for case in SFT_CASES:
+            save_file(sft_update(document, place, session, case), folder / f"{name}-{case}-{ranks.rank}.safetensors")
+        session.close()
 
     place = Desk(folder / "runs", bases).place()
-    train(sft_document, place, ranks, StopSignal())
+    for document in documents:
+        train(document, place, ranks, StopSignal())
     stop = StopSignal()
     stop.requested = ranks.rank == 1
     try:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from igpo_trainer.data.problem import EncodedProblem, Problem
 from igpo_trainer.diffusion.noise import NoiseKey
 from igpo_trainer.models.tokens import SpecialTokens
-from igpo_trainer.sft.examples import canvas_of, corrupt, noise_of_step
+from igpo_trainer.sft.examples import canvas_of, corrupt, noise_of_long_rows, noise_of_step
 
 L = 12
 TOKENS = SpecialTokens(mask_id=99, eos_id=1, pad_id=0, banned_ids=(99,))
@@ -85,3 +85,17 @@ def test_every_update_draws_noise_of_its_own_and_the_same_again_on_resume():
     assert torch.equal(first[0], again[0])
     assert torch.equal(first[1], again[1])
     assert not torch.equal(first[1], second[1])
+
+
+def test_a_long_rows_noise_depends_on_its_place_and_step_and_on_nothing_else():
+    key, other = (NoiseKey(0, "sft", step, 0, 0) for step in (1, 2))
+    level_B, mask_BL = noise_of_step(key, 8, L)
+    level_R, mask_RL = noise_of_long_rows(key, level_B, [2, 5, 6], 400)
+    assert level_R.tolist() == level_B[[2, 5, 6]].tolist()
+    for place, row in enumerate((2, 5, 6)):
+        (level,), (mask_L,) = noise_of_long_rows(key, level_B, [row], 400)
+        assert (level, mask_L.tolist()) == (level_B[row], mask_RL[place].tolist())
+        assert not torch.equal(mask_L[:L], mask_BL[row])
+        assert float(mask_L.double().mean()) == pytest.approx(float(level), abs=0.1)
+        assert not torch.equal(mask_L, noise_of_long_rows(other, level_B, [row], 400)[1][0])
+    assert not torch.equal(noise_of_long_rows(key, level_B[[2, 2]], [0, 1], 400)[1][0], mask_RL[0])

@@ -271,6 +271,21 @@ def test_originals_at_their_own_context_must_fit_the_model_too(spec_problems):
     assert "a canvas of 2000 tokens" in problem
 
 
+def test_the_context_of_originals_holds_the_target(spec_problems):
+    spec = BASE + "training: {epochs: 1}\nlength: {originals: Context, contextTokens: 128}\n"
+    assert spec_problems(spec, kind="LengthAlignedSFT") == [
+        "run.yaml:8: spec.length.contextTokens 128 is below target 256; raise it to 256 or more"
+    ]
+
+
+def test_originals_at_their_own_context_exclude_rewriting(spec_problems):
+    spec = BASE + "training: {epochs: 1}\nrewrite: {teacher: {baseUrl: x, model: m}}\nlength: {originals: Context}\n"
+    assert spec_problems(spec, kind="LengthAlignedSFT") == [
+        "run.yaml:9: spec.length.originals Context trains the traces as they are, rewrite replaces them; "
+        "set it to Drop or remove rewrite"
+    ]
+
+
 @pytest.mark.parametrize(("name", "key", "wrong"), [("Teacher", "token", "name"), ("teacher", "the token", "key")])
 def test_a_secret_that_no_pod_could_name_is_refused(spec_problems, name, key, wrong):
     teacher = f'{{baseUrl: "https://x/v1", model: m, apiKeySecretRef: {{name: {name}, key: {key}}}}}'

@@ -36,7 +36,7 @@ def check_lengths(max_prompt_tokens: int, completion_length: int, model_limit: i
     """Raise InvalidRunError if the longest prompt and the canvas together exceed the model's positions."""
     if max_prompt_tokens + completion_length > model_limit:
         raise InvalidRunError(
-            f"dataset.maxPromptTokens {max_prompt_tokens} + completion length {completion_length} = "
+            f"dataset.maxPromptTokens {max_prompt_tokens} + canvas {completion_length} = "
             f"{max_prompt_tokens + completion_length} tokens, beyond the model's limit of {model_limit}; lower one"
         )
 
@@ -65,8 +65,8 @@ def encode_all(
     """Encode a data set, in order.
 
     `completion_length` is the canvas length L in tokens, `model_limit` the model's largest number of positions.
-    `long_traces` Refuse is for RL, where more than half of the traces beyond the canvas is an error; Count is for
-    SFT, which has its own rule for them.
+    Under `long_traces` Refuse more than half of the traces beyond the canvas is an error; Count is for problems that
+    are only measured, and where the caller has its own rule for them.
 
     Raises:
         InvalidRunError: maxPromptTokens and canvas exceed the model's limit, or the tokenizer does not serve.

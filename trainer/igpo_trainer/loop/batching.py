@@ -1,6 +1,7 @@
 """How many rows fit in one forward, from the memory at hand. Changes speed and memory, never a result."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Literal, Self
 
@@ -27,15 +28,31 @@ class BatchSizes:
     """Canvases in one forward of the sampler."""
     update_rows: int
     """Groups (RL) or traces (SFT) in one forward and backward pass."""
+    context_rows: int = 1
+    """Traces in one such pass on the longer canvas of length.originals: Context; 1 where none is trained there."""
 
     @classmethod
     def choose(
-        cls, spec: BatchingSpec, denoiser: Denoiser, positions: int, block_length: int, *, recompute: bool
+        cls,
+        spec: BatchingSpec,
+        denoiser: Denoiser,
+        positions: int,
+        block_length: int,
+        *,
+        context_positions: int | None = None,
+        recompute: bool,
     ) -> Self:
-        """As the manifest says; Auto by the memory at hand for rows of `positions` tokens."""
+        """As the manifest says; Auto by the memory at hand for rows of `positions` tokens.
+
+        `context_positions` is the length of rows on the longer canvas; None where none is trained there.
+        """
+        context = 1
+        if context_positions is not None:
+            context = update_rows(spec.update_groups, denoiser, context_positions, recompute=recompute)
         return cls(
             rollout_rows(spec.rollout_rows, denoiser, positions, block_length),
             update_rows(spec.update_groups, denoiser, positions, recompute=recompute),
+            context,
         )
 
     def kept(self, spec: BatchingSpec, checkpoint: Path | None) -> Self:
@@ -44,10 +61,17 @@ class BatchSizes:
         if path is None or not path.exists():
             return self
         stored = TypeAdapter(BatchSizes).validate_json(path.read_bytes())
+        updates = stored if spec.update_groups == "Auto" else self
         return type(self)(
             stored.rollout_rows if spec.rollout_rows == "Auto" else self.rollout_rows,
-            stored.update_rows if spec.update_groups == "Auto" else self.update_rows,
+            updates.update_rows,
+            updates.context_rows,
         )
+
+    @classmethod
+    def least(cls, everywhere: Sequence[Self]) -> Self:
+        """What every one of some processes has room for."""
+        return cls(*(min(column) for column in zip(*map(astuple, everywhere), strict=True)))
 
     def save(self, folder: Path) -> None:
         """Write the sizes into a checkpoint folder."""

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from transformers import PreTrainedTokenizerBase
 
@@ -18,7 +18,7 @@ from igpo_trainer.spec.contract import REWRITE_RESULT_FILE
 from igpo_trainer.spec.document import Document, Spec
 from igpo_trainer.spec.errors import InvalidDataError, InvalidRunError
 from igpo_trainer.spec.run import HOLDOUT, EvaluationSet
-from igpo_trainer.spec.sft import LengthAlignedSFTSpec
+from igpo_trainer.spec.sft import LengthAlignedSFTSpec, LengthSpec
 
 OVERLONG: Final = "overlong prompt"
 
@@ -51,14 +51,16 @@ def load_data(
     """Read, split and encode everything the run needs; equal on all ranks.
 
     `rewritten` is the folder with the teacher's rewrites; without it a spec that has `rewrite` gives no training
-    problems, as where a model is only measured. SFT leaves out traces that do not fit the canvas with their end token.
+    problems, as where a model is only measured. SFT leaves out traces that fit no canvas with their end token.
 
-    Raises InvalidDataError when more than half of the traces are longer than the canvas, InvalidRunError when the
-    traces are to be rewritten and the folder holds no finished result for them, and what the readers raise.
+    Raises InvalidDataError when more than half of the traces are longer than the longest canvas, InvalidRunError when
+    the traces are to be rewritten and the folder holds no finished result for them, and what the readers raise.
     """
     began = time.time()
     split = load_split(spec.dataset, spec.prompt, seed=spec.seed)
-    is_sft = isinstance(spec, LengthAlignedSFTSpec)
+    length = spec.length if isinstance(spec, LengthAlignedSFTSpec) else None
+    # Under originals: Context the rule for long traces is another, that of _fitting.
+    long_traces: Literal["Refuse", "Count"] = "Count" if spec.longest_canvas > spec.completion_length else "Refuse"
 
     def encoded(
         problems: list[Problem], *, traces: bool, source: str = spec.dataset.source
@@ -68,9 +70,9 @@ def load_data(
             tokenizer,
             spec.prompt,
             spec.dataset.model_copy(update={"source": source}),
-            completion_length=spec.completion_length,
+            completion_length=spec.longest_canvas if traces else spec.completion_length,
             model_limit=model_limit,
-            long_traces="Refuse" if traces else "Count",
+            long_traces=long_traces if traces else "Count",
         )
         return kept, report.dropped_overlong, report.truncated_traces
 
@@ -79,10 +81,9 @@ def load_data(
     reasons = Counter(split.left_out)
     reasons.update({OVERLONG: dropped, "duplicate of a held-out prompt": split.removed_duplicates})
     reasons.update({} if rewrite is None else rewrite.dropped)
-    if is_sft and problems:
-        fitting = _fitting(train, spec)
-        reasons["trace longer than length.target"] = len(train) - len(fitting)
-        train, overlong = fitting, 0
+    if length is not None and problems:
+        train, reasons[f"trace longer than {_longest_field(length)}"] = _fitting(train, length, spec.dataset.source)
+        overlong = 0
     heldout, reasons["overlong held-out prompt"], _ = encoded(split.holdout, traces=False)
     others: dict[EvaluationSet, tuple[EncodedProblem, ...]] = {}
     unmeasured: dict[str, dict[str, int]] = {}
@@ -102,6 +103,7 @@ def load_data(
         overlong_traces=overlong,
         trace_lengths=dict(Counter(len(e.trace_ids) + 1 for e in train)),
         target_length=spec.completion_length,
+        context_length=spec.longest_canvas if spec.longest_canvas > spec.completion_length else None,
         time=Time(at=time.time(), seconds=time.time() - began),
     )
     return RunData(tuple(train), tuple(heldout), others, record, rewrite)
@@ -111,15 +113,28 @@ def _counted(reasons: Mapping[str, int]) -> dict[str, int]:
     return {reason: count for reason, count in sorted(reasons.items()) if count}
 
 
-def _fitting(train: list[EncodedProblem], spec: Spec) -> list[EncodedProblem]:
-    """Problems whose trace and end token fit the canvas."""
-    fitting = [e for e in train if len(e.trace_ids) < spec.completion_length]
+def _longest_field(length: LengthSpec) -> str:
+    return "length.contextTokens" if length.originals == "Context" else "length.target"
+
+
+def _fitting(train: list[EncodedProblem], length: LengthSpec, source: str) -> tuple[list[EncodedProblem], int]:
+    """Problems whose trace and end token fit a canvas, and how many do not.
+
+    Raises InvalidDataError when none does; under originals: Context, when fewer than half do.
+    """
+    fitting = [e for e in train if length.canvas(len(e.trace_ids)) is not None]
+    dropped = len(train) - len(fitting)
+    if length.originals == "Context" and 2 * dropped > len(train):
+        raise InvalidDataError(
+            f"{source}: {dropped} of {len(train)} traces with their end token are longer than length.contextTokens "
+            f"{length.context_tokens} (longest {max(len(e.trace_ids) for e in train) + 1}); raise length.contextTokens"
+        )
     if not fitting:
         raise InvalidDataError(
-            f"{spec.dataset.source}: no trace with its end token fits length.target {spec.completion_length}; "
+            f"{source}: no trace with its end token fits length.target {length.target}; "
             "raise length.target and sampling.completionLength"
         )
-    return fitting
+    return fitting, dropped
 
 
 def require_rewritten(document: Document, rewritten: Path) -> None:

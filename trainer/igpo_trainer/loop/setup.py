@@ -118,7 +118,6 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
         if stop.requested_anywhere(ranks):
             raise StopRequestedError("told to stop before the first step; nothing was changed, start the run again")
         owner, telemetry = ranks.on_main(take_folder) or (None, Telemetry(ranks))
-        longest = max(len(e.prompt_ids) for e in data.train) + spec.completion_length
         store = CheckpointStore(
             run_dir / CHECKPOINTS_DIR,
             spec.checkpoints.keep_last,
@@ -127,7 +126,7 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
             fence=owner.require_owner if owner else lambda: None,
             on_file=telemetry.progress,
         )
-        sizes = _batch_sizes(spec, policy, longest, store, ranks)
+        sizes = _batch_sizes(spec, policy, data, store, ranks)
         worker = _worker(spec, loaded, policy, judge, ranks, telemetry, stop, sizes.rollout_rows)
         return Session(
             spec=spec,
@@ -156,11 +155,6 @@ def planned_steps(spec: Spec, data: RunData) -> int:
 def refuse_unfinished_features(document: Document) -> None:
     """Refuse fields that this version reads but cannot carry out; silently ignoring them would train another model."""
     spec = document.spec
-    if isinstance(spec, LengthAlignedSFTSpec) and spec.length.originals != "Drop":
-        raise InvalidRunError(
-            f"{document.place('spec', 'length', 'originals')}: spec.length.originals {spec.length.originals} "
-            "is not carried out by this version; set Drop"
-        )
     if missing := set(spec.trackers) - _installed_trackers():
         raise InvalidRunError(
             f"{document.place('spec', 'trackers')}: spec.trackers {', '.join(sorted(missing))} cannot be imported "
@@ -183,17 +177,31 @@ def _load(document: Document, from_folder: Path | None, rewritten: Path) -> tupl
     return loaded, load_data(spec, loaded.tokenizer, loaded.max_positions, rewritten=rewritten)
 
 
-def _batch_sizes(spec: Spec, policy: Policy, longest: int, store: CheckpointStore, ranks: Ranks) -> BatchSizes:
+def _batch_sizes(spec: Spec, policy: Policy, data: RunData, store: CheckpointStore, ranks: Ranks) -> BatchSizes:
     """Rows per forward: as given, as in the checkpoint to resume from, or by memory; the least of all ranks.
 
     Ranks must agree: the number of micro-batches decides how often they exchange gradients.
     """
     recompute = wants_recomputation(spec.model, policy.denoiser.causal_lm)
-    chosen = BatchSizes.choose(spec.batching, policy.denoiser, longest, spec.sampling.block_length, recompute=recompute)
+    chosen = BatchSizes.choose(
+        spec.batching,
+        policy.denoiser,
+        max(len(e.prompt_ids) for e in data.train) + spec.completion_length,
+        spec.sampling.block_length,
+        context_positions=_context_positions(spec, data),
+        recompute=recompute,
+    )
     latest = store.latest()
     chosen = chosen.kept(spec.batching, None if latest is None else latest.path)
-    everywhere = ranks.gather_objects(chosen)
-    return BatchSizes(min(s.rollout_rows for s in everywhere), min(s.update_rows for s in everywhere))
+    return BatchSizes.least(ranks.gather_objects(chosen))
+
+
+def _context_positions(spec: Spec, data: RunData) -> int | None:
+    """Tokens of the longest row whose trace does not fit length.target; None when none is trained."""
+    if not isinstance(spec, LengthAlignedSFTSpec):
+        return None
+    long = [e for e in data.train if len(e.trace_ids) >= spec.length.target]
+    return max((len(e.prompt_ids) for e in long), default=0) + spec.length.longest if long else None
 
 
 def _policy(spec: Spec, loaded: LoadedModel, data: RunData, accelerator: Accelerator) -> Policy:

@@ -1,4 +1,4 @@
-"""The SFT loop: masked cross-entropy on traces that fit the canvas RL will use."""
+"""The SFT loop: masked cross-entropy on traces at the canvas RL will use, or longer ones at their own."""
 
 import math
 from collections import Counter
@@ -10,9 +10,10 @@ from igpo_trainer.data.cycles import prompts_of_cycle
 from igpo_trainer.data.problem import EncodedProblem
 from igpo_trainer.diffusion.noise import NoiseKey
 from igpo_trainer.loop.interruption import StopRequestedError
+from igpo_trainer.loop.micro_batches import micro_batches
 from igpo_trainer.loop.session import Session
 from igpo_trainer.observe.records import Phase, SftStepRecord, TokenCounts
-from igpo_trainer.sft.examples import corrupt, noise_of_step
+from igpo_trainer.sft.examples import corrupt, noise_of_long_rows, noise_of_step
 from igpo_trainer.sft.loss import masked_cross_entropy
 from igpo_trainer.spec.contract import Cause
 from igpo_trainer.spec.errors import RunError
@@ -74,7 +75,7 @@ class SftLoop:
                 target_length=spec.length.target,
                 example_lengths=dict(Counter(len(e.trace_ids) + 1 for e in examples)),
                 tokens=TokenCounts(
-                    prompt=sum(len(e.prompt_ids) for e in examples), target=len(examples) * spec.length.target
+                    prompt=sum(len(e.prompt_ids) for e in examples), target=sum(map(self._canvas, examples))
                 ),
                 time=session.telemetry.step_time(),
             )
@@ -91,27 +92,37 @@ class SftLoop:
         if last or step % spec.checkpoints.every_steps == 0:
             self.session.save_scheduled(step)
 
+    def _canvas(self, example: EncodedProblem) -> int:
+        """Canvas length of a training example, in tokens."""
+        length = self.spec.length.canvas(len(example.trace_ids))
+        if length is None:
+            raise ValueError(f"a trace of {len(example.trace_ids)} tokens fits no canvas; such rows are dropped before")
+        return length
+
+    def _rows_at_once(self, canvas_length: int) -> int:
+        sizes = self.session.batch_sizes
+        return sizes.update_rows if canvas_length == self.spec.length.target else sizes.context_rows
+
     def _update(self, examples: Sequence[EncodedProblem], number: int) -> tuple[float, float, float]:
         """Loss over the whole batch, gradient norm and learning rate of one update."""
-        session, canvas = self.session, self.spec.length.target
-        policy, ranks, size = session.policy, session.ranks, session.batch_sizes.update_rows
-        level_B, mask_BL = noise_of_step(NoiseKey(self.spec.seed, "sft", number, 0, 0), len(examples), canvas)
-        mine = ranks.share(list(range(len(examples))))
-        parts = [mine[i : i + size] for i in range(0, len(mine), size)]
-        # Every rank runs equally many micro-batches; one without rows runs its first row times 0.
-        count = math.ceil(math.ceil(len(examples) / ranks.world) / size)
-        work = [(part, 1.0) for part in parts] + [([0], 0.0)] * (count - len(parts))
+        session, policy, ranks = self.session, self.session.policy, self.session.ranks
+        work = micro_batches([self._canvas(e) for e in examples], ranks, self._rows_at_once)
+        key = NoiseKey(self.spec.seed, "sft", number, 0, 0)
+        level_B, mask_BL = noise_of_step(key, len(examples), self.spec.length.target)
         total = 0.0
-        for index, (part, share) in enumerate(work):
+        for index, part in enumerate(work):
             # LoRA dropout alone draws from torch's global stream: keyed here, so that a resumed run drops the same.
             dropout = NoiseKey(self.spec.seed, "dropout", number, ranks.rank, index).generator().initial_seed()
             with policy.micro_batch(last=index == len(work) - 1), torch.random.fork_rng(devices=[]):
                 torch.manual_seed(dropout)
-                noise = level_B[part], mask_BL[part]
-                batch = corrupt([examples[b] for b in part], noise, canvas, policy.denoiser.tokens)
+                rows, canvas = part.rows, part.canvas_length
+                noise = level_B[rows], mask_BL[rows]
+                if canvas > self.spec.length.target:
+                    noise = noise_of_long_rows(key, level_B, rows, canvas)
+                batch = corrupt([examples[b] for b in rows], noise, canvas, policy.denoiser.tokens)
                 batch = batch.to(policy.accelerator.device)
                 scores = policy.module(batch.ids_BS, batch.attention_BS, batch.rows_M, batch.columns_M, batch.tokens_M1)
-                loss = share * masked_cross_entropy(scores.logp_MK[:, 0], batch.level_M, canvas, len(examples))
+                loss = masked_cross_entropy(scores.logp_MK[:, 0], batch.level_M, canvas, len(examples)) * part.weight
                 policy.backward(loss)
             total += float(loss.detach())
             session.on_update_progress()

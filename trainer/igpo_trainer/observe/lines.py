@@ -95,6 +95,8 @@ def _evaluation(record: EvaluationRecord) -> str:
 
 def _data(record: DataRecord) -> str:
     parts = [f"data   {record.problems} problems, {record.heldout} held out, canvas {record.target_length} tokens"]
+    if record.context_traces:
+        parts.append(f"{record.context_traces} longer on a canvas of {record.context_length}")
     if record.rewritten:
         parts.append(f"{record.rewritten} rewritten")
     parts += [f"{count} dropped ({reason})" for reason, count in sorted(record.dropped.items())]

@@ -45,7 +45,7 @@ def sections(records: Sequence[JournalRecord]) -> list[Section]:
         ("Held-out problems", _held_out(records)),
         ("Rescue", _rescue(rl)),
         ("Policy update" if rl else "Optimizer", [*_policy(rl), *_optimizer([*rl, *sft])]),
-        ("Length and time", [_lengths(rl, data), _truncated(rl), _sft_lengths(sft), _phases([*rl, *sft])]),
+        ("Length and time", [_lengths(rl, data), _truncated(rl), _sft_lengths(sft, data), _phases([*rl, *sft])]),
     ]
     kept = [(title, [chart for chart in charts if not chart.is_empty]) for title, charts in planned]
     return [(title, charts) for title, charts in kept if charts]
@@ -292,10 +292,13 @@ def _truncated(steps: Sequence[StepRecord]) -> Chart:
     )
 
 
-def _sft_lengths(steps: Sequence[SftStepRecord]) -> Chart:
+def _sft_lengths(steps: Sequence[SftStepRecord], data: DataRecord | None) -> Chart:
+    note = "Mean of the batch's traces, end token included, against the canvas they are aligned to."
+    if data is not None and data.context_traces:
+        note += f" {data.context_traces} longer ones are trained on a canvas of {data.context_length} tokens."
     return Chart(
         "Trace length",
-        "Mean of the batch's traces, end token included, against the canvas they are aligned to.",
+        note,
         [Series("mean", [(r.step, mean_length(r.example_lengths)) for r in steps], BLUE, trend=True)],
         Unit.TOKENS,
         axis="tokens",

@@ -202,7 +202,17 @@ class DataRecord(Record):
         default_factory=dict, description="Trace lengths in tokens, end token included."
     )
     target_length: int = Field(description="Canvas length L in tokens.")
+    context_length: int | None = Field(
+        default=None, description="Canvas of longer traces in tokens; None but under length.originals: Context."
+    )
     time: Time
+
+    @property
+    def context_traces(self) -> int:
+        """SFT traces that are trained on the longer canvas."""
+        if self.context_length is None:
+            return 0
+        return sum(count for length, count in self.trace_lengths.items() if length > self.target_length)
 
 
 class StepRecord(Record):
@@ -253,7 +263,7 @@ class SftStepRecord(Record):
     learning_rate: Measure = None
     updates: int = Field(default=1, description="Optimizer updates made in this step.")
     examples: int = Field(default=0, description="Traces in the batch.")
-    target_length: int = Field(description="Canvas length in tokens.")
+    target_length: int = Field(description="Canvas length in tokens, of the traces that fit it.")
     example_lengths: LengthCounts = Field(default_factory=dict, description="Trace lengths with end token, no tail.")
     tokens: TokenCounts = TokenCounts()
     time: StepTime

@@ -1,7 +1,7 @@
 """SFT examples: a clean prompt and a canvas of trace, end token and end-token tail."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -69,3 +69,16 @@ def noise_of_step(key: NoiseKey, batch_size: int, canvas_length: int) -> tuple[T
     """(level_B, mask_BL) of one update's whole batch; every process draws it whole and uses its rows."""
     level_B = mask_levels(key, batch_size)
     return level_B, draw_masks(key, level_B, canvas_length)
+
+
+def noise_of_long_rows(
+    key: NoiseKey, level_B: Tensor, rows: Sequence[int], canvas_length: int
+) -> tuple[Tensor, Tensor]:
+    """(level, mask_RL) of the R rows of an update that need a longer canvas than the others.
+
+    Each draws from a stream of its own: a process draws its own rows only, and rows that fit keep the noise that they
+    have in a batch without long ones.
+    """
+    keys = [replace(key, purpose=f"{key.purpose}-long", prompt=row) for row in rows]
+    masks = [draw_masks(own, level_B[row, None], canvas_length) for own, row in zip(keys, rows, strict=True)]
+    return level_B[list(rows)], torch.cat(masks)

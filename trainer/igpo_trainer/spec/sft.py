@@ -65,9 +65,31 @@ class LengthSpec(SpecModel):
     originals: Literal["Drop", "Context"] = Field(
         default="Drop",
         description="Traces longer than target. Drop: left out and counted. "
-        "Context: trained at contextTokens, an ablation.",
+        "Context: trained on a canvas of contextTokens, an ablation of rewrite that excludes it.",
     )
-    context_tokens: int = Field(default=4096, ge=1, le=131072, description="Canvas of originals: Context, in tokens.")
+    context_tokens: int = Field(
+        default=4096,
+        ge=1,
+        le=131072,
+        description="Canvas of traces longer than target under originals: Context, in tokens; at least target.",
+    )
+
+    @model_validator(mode="after")
+    def _the_context_is_no_shorter_than_the_target(self) -> Self:
+        if self.originals == "Context" and self.context_tokens < self.target:
+            raise ValueError(
+                f"contextTokens {self.context_tokens} is below target {self.target}; raise it to {self.target} or more"
+            )
+        return self
+
+    @property
+    def longest(self) -> int:
+        """Longest canvas of training, in tokens."""
+        return self.context_tokens if self.originals == "Context" else self.target
+
+    def canvas(self, trace_tokens: int) -> int | None:
+        """Canvas of a trace of so many tokens, which must leave room for its end token; None: it is left out."""
+        return next((length for length in (self.target, self.longest) if trace_tokens < length), None)
 
 
 class TrainingSpec(SpecModel):
@@ -115,9 +137,16 @@ class LengthAlignedSFTSpec(RunSpec):
             )
         return self
 
+    @model_validator(mode="after")
+    def _originals_are_not_rewritten(self) -> Self:
+        if self.rewrite is not None and self.length.originals == "Context":
+            raise ValueError(
+                "length.originals Context trains the traces as they are, rewrite replaces them; "
+                "set it to Drop or remove rewrite"
+            )
+        return self
+
     @property
     def longest_canvas(self) -> int:
         """Longest canvas that any part of the run lays out, in tokens."""
-        if self.length.originals == "Context":
-            return max(self.completion_length, self.length.context_tokens)
-        return self.completion_length
+        return self.length.longest if self.length.originals == "Context" else self.completion_length

@@ -196,9 +196,11 @@ def _repair_sampling(spec: dict[str, Any], rng: random.Random, *, reinforcement:
         spec["model"].get("lora", {})["dropout"] = 0
         return length
     spec.setdefault("length", {})["target"] = length
-    if spec["length"].get("originals") == "Context":
-        return max(length, spec["length"].get("contextTokens", 4096))
-    return length
+    if spec["length"].get("originals") != "Context":
+        return length
+    spec.pop("rewrite", None)
+    spec["length"]["contextTokens"] = max(length, spec["length"].get("contextTokens", 4096))
+    return int(spec["length"]["contextTokens"])
 
 
 def _repair_scratch(spec: dict[str, Any], canvas: int, rng: random.Random) -> None:

@@ -62,7 +62,7 @@ def _scratch(positions: Callable[[int, int], int]) -> Breaker:
         length = value.get("length", {})
         canvas = value["sampling"]["completionLength"]
         if length.get("originals") == "Context":
-            canvas = max(canvas, length.get("contextTokens", 4096))
+            canvas = length.get("contextTokens", 4096)
         if canvas > 32_000 or canvas < 8:
             value.get("length", {}).pop("originals", None)
             value["sampling"] |= {"completionLength": 64, "blockLength": 8, "steps": 8}
@@ -72,6 +72,12 @@ def _scratch(positions: Callable[[int, int], int]) -> Breaker:
         value["model"]["scratch"]["maxPositions"] = positions(canvas, value["dataset"]["maxPromptTokens"])
 
     return hit
+
+
+def _rewritten_at_their_context(value: dict[str, Any], place: Place, rng: random.Random) -> None:
+    value.setdefault("rewrite", {"teacher": {"baseUrl": "x", "model": "m"}})
+    value["length"] |= {"originals": "Context", "contextTokens": value["length"]["target"] + rng.choice([0, 9])}
+    value["model"].get("scratch", {})["maxPositions"] = 131072
 
 
 def _key(*keys: str, inside: str = "") -> Breaker:
@@ -137,6 +143,10 @@ BREAKERS: dict[str, Breaker] = {
     ".sampling.cfgScale samples": _within("sampling", _merge(cfgScale=lambda rng: rng.choice([1, 0.5]))),
     ".model.lora.dropout makes": lambda value, place, rng: value["model"].update(lora={"dropout": 0.1}),
     ".sampling.completionLength differs": _within("length", _merge(target=lambda rng: rng.choice([7, 9999]))),
+    ".contextTokens is below": _merge(
+        originals="Context", target=256, contextTokens=lambda rng: rng.choice([1, 32, 255])
+    ),
+    ".length.originals trains": _rewritten_at_their_context,
     ".model.scratch.maxPositions leaves": _scratch(lambda canvas, prompt: canvas),
     ".dataset.maxPromptTokens and": _scratch(lambda canvas, prompt: canvas + prompt - 1),
     # Pods.
