@@ -1,4 +1,4 @@
-"""Ablations: {rewritten, originals} x {IGPO, η = 1, τ = 1, Resample, GRPO} on the built-in task, by steps and by tokens.
+"""Ablations on the built-in task: {rewritten, originals} x {IGPO, η = 1, τ = 1, Resample, GRPO}, by steps and tokens.
 
 Reads a manifest with a chain of SFT documents, the last of them on verbose traces, and one IGPOTraining document. For
 every seed the verbose traces are rewritten by a teacher (the small HTTP server of tests/teacher, started here) or taken
@@ -45,7 +45,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rl-seeds", type=int, default=1, help="RL seeds of every SFT checkpoint [%(default)s]")
     parser.add_argument("--sft", nargs="+", choices=SFT_ARMS, default=SFT_ARMS, help="SFT arms [all]")
     parser.add_argument("--arms", nargs="+", choices=tuple(RL_ARMS), default=tuple(RL_ARMS), help="RL arms [all]")
-    parser.add_argument("--problems", type=int, help="held-out problems [400, or 12]")
+    parser.add_argument("--problems", type=int, help="held-out problems [400, or 24]")
     parser.add_argument("--samples", type=int, help="samples per problem at temperature 1 [8, or 4]")
     parser.add_argument("--every", type=int, help="steps between evaluations [5, or 2]")
     parser.add_argument("--context-tokens", type=int, default=48, help="canvas of long originals [%(default)s]")
@@ -69,7 +69,7 @@ def _fill_in(arguments: argparse.Namespace) -> None:
         "manifest": CHAINS / ("quick.yaml" if quick else "chain.yaml"),
         "results": results,
         "seeds": [0] if quick else [0, 1, 2],
-        "problems": 12 if quick else 400,
+        "problems": 24 if quick else 400,
         "samples": 4 if quick else 8,
         "every": 2 if quick else 5,
     }

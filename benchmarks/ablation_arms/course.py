@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ class Course:
         Raises ValueError for more tokens than the run has.
         """
         steps = sorted(self.scores)
-        for before, after in zip(steps, steps[1:], strict=False):
+        for before, after in pairwise(steps):
             low, high = self.tokens[before], self.tokens[after]
             if low <= tokens <= high:
                 return self.scores[before].between(self.scores[after], (tokens - low) / (high - low))

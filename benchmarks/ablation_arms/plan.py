@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,7 +104,7 @@ def write_plan(settings: Settings, folder: Path, seed: int) -> SeedPlan:
     names: dict[str, list[str]] = {}
     for arm in settings.sft_arms:
         mine = [_treated(d, arm, settings, seed) for d in treated]
-        for before, after in zip(mine, mine[1:], strict=False):
+        for before, after in pairwise(mine):
             after["spec"]["model"]["from"]["name"] = before["metadata"]["name"]
         names[arm] = [raw["metadata"]["name"] for raw in mine]
         raws += mine
