@@ -63,7 +63,9 @@ def test_the_page_says_what_the_journals_say_and_a_second_call_only_writes_it(tm
     assert run() == 0
     page = (tmp_path / "ablations.md").read_text()
     charts = {path: path.read_text() for path in (tmp_path / "images").iterdir()}
-    after_sft, steps, tokens = re.split(r"^## Equal .*$", page, flags=re.MULTILINE)
+    after_sft, steps, tokens = re.split(r"^## Equal .*$", page.partition("\n## Courses")[0], flags=re.MULTILINE)
+    steps, _, every_seed = steps.partition("<details>")
+    tokens, _, every_seed_tokens = tokens.partition("<details>")
     folders = {
         (sft, rl): tmp_path / "IGPOTraining" / f"rl-{SFT[sft]}-{RL[rl]}-seed0" for sft in SFT for rl in RL
     }  # fmt: skip
@@ -75,6 +77,8 @@ def test_the_page_says_what_the_journals_say_and_a_second_call_only_writes_it(tm
         assert set(sampled) == set(greedy) == {0, 2, 4}
         assert row_of(after_sft, sft, "0") == pytest.approx(percents(figures(sampled[0], greedy[0])), abs=0.051)
         assert row_of(steps, sft, rl) == pytest.approx(percents(figures(sampled[4], greedy[4])), abs=0.051)
+        assert row_of(every_seed, sft, rl, "0") == row_of(steps, sft, rl)
+        assert row_of(every_seed_tokens, sft, rl, "0") == row_of(tokens, sft, rl)
         before, after = (0, 2) if least <= spent[2] else (2, 4)
         share = (least - spent[before]) / (spent[after] - spent[before])
         ends = figures(sampled[before], greedy[before]), figures(sampled[after], greedy[after])
