@@ -154,6 +154,17 @@ def test_a_rewrite_is_reported_by_length_before_and_after_and_by_reason(make):
     assert 'data-along="tokens"' in page
 
 
+def test_traces_on_a_longer_canvas_are_counted_beside_those_on_the_target(make):
+    start, data, *others = make.sft_records()
+    lengths = {"trace_lengths": {20: 8, 64: 2, 65: 3, 90: 4}}
+    page = plain(render([start, data.model_copy(update=lengths | {"context_length": 128}), *others], []))
+    assert "canvas 64 tokens, and 128 tokens for 7 longer traces;" in page
+    assert "aligned to. 7 longer ones are trained on a canvas of 128 tokens." in page
+    page = plain(render([start, data.model_copy(update=lengths), *others], []))
+    assert "canvas 64 tokens; 1200 traces rewritten" in page
+    assert "longer ones" not in page
+
+
 def test_a_run_without_rewrite_says_nothing_of_it(make):
     page = render(make.sft_records(), [])
     assert "Rewriting" not in page
