@@ -5,7 +5,7 @@ READY := .venv/ready
 CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m igpo_cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-arms test check generate
+.PHONY: help demo demo-arms ablations test check generate
 .PHONY: cluster cluster-down cluster-images cluster-packages cluster-demo e2e e2e-smoke
 
 help: ## list these targets
@@ -16,6 +16,9 @@ demo: $(READY) ## SFT from scratch, then IGPO, on this machine; writes runs/
 
 demo-arms: $(READY) ## IGPO, Resample and GRPO from the same SFT checkpoints, three seeds
 	$(BIN)/python benchmarks/arms.py
+
+ablations: $(READY) ## rewritten and original traces, η, τ, Resample, GRPO: three seeds, hours; writes docs/ablations.md
+	$(BIN)/python benchmarks/ablations.py
 
 test: $(READY) ## every test, with line coverage of the trainer
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term --cov-fail-under=90

@@ -12,11 +12,12 @@ import os
 import signal
 from pathlib import Path
 
+from arm_runs.overlap import overlap_text, separate
+from arm_runs.schedule import run_all
 from demo_arms.chart import all_wrong_svg
-from demo_arms.page import Results, arms_table, leads_table, overlap_text, page, verdict
+from demo_arms.page import Results, arms_table, leads_table, page, verdict
 from demo_arms.plan import write_plans
-from demo_arms.schedule import run_all
-from demo_arms.scores import bars, read_arms, separate
+from demo_arms.scores import bars, read_arms
 
 from igpo_trainer.spec.errors import RunError
 
@@ -59,8 +60,8 @@ def main() -> int:
         problems=arguments.problems,
         samples=arguments.samples,
     )
-    overlaps = [separate(plan) for plan in plans]
-    run_all(plans, arguments.out, arguments.jobs)
+    overlaps = [separate(plan.documents, plan.seed) for plan in plans]
+    run_all([job for plan in plans for job in plan.jobs], arguments.out, arguments.jobs)
     seeds = [read_arms(plan, arguments.out, arguments.samples) for plan in plans]
     results = Results(
         manifest=Path(os.path.relpath(arguments.manifest, ROOT)),
@@ -75,7 +76,7 @@ def main() -> int:
     chart.parent.mkdir(parents=True, exist_ok=True)
     chart.write_text(all_wrong_svg(seeds), encoding="utf-8")
     arguments.results.write_text(page(results, "images/arms.svg"), encoding="utf-8")
-    for part in (overlap_text(results), arms_table(results), leads_table(results), verdict(results.bars)):
+    for part in (overlap_text(overlaps), arms_table(results), leads_table(results), verdict(results.bars)):
         print(f"\n{part}")
     print(f"\nwritten: {arguments.results}, {chart}")
     return 0 if all(bar.passed for bar in results.bars) else 1

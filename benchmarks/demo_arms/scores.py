@@ -4,37 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from arm_runs.measured import Measured, measurements
 
 from demo_arms.plan import ARMS, SeedPlan
-from igpo_trainer.data.readers import load_split
-from igpo_trainer.data.word_problems import structure
 from igpo_trainer.observe.estimates import Estimate
 from igpo_trainer.observe.journal import read_metrics
-from igpo_trainer.observe.records import EndRecord, EvaluationRecord, StepRecord
-from igpo_trainer.spec.dataset import BUILTIN_WORD_PROBLEMS
+from igpo_trainer.observe.records import EndRecord, StepRecord
 
 LEAST_LEAD = 0.10
 LEAST_FALL = 0.30
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One evaluation: the share of right samples of every problem, in one order for all runs of a seed."""
-
-    step: int
-    seed: int
-    score_P: np.ndarray
-
-    @property
-    def accuracy(self) -> Estimate:
-        """Mean share of right samples."""
-        return Estimate.of(self.score_P, self.seed)
-
-    @property
-    def all_wrong(self) -> Estimate:
-        """Share of problems without a right sample."""
-        return Estimate.of((self.score_P == 0).astype(float), self.seed)
 
 
 @dataclass(frozen=True)
@@ -59,16 +37,6 @@ class Arm:
         """By which share of its start the held-out all-wrong fraction fell; 0 when there was none."""
         start = self.sampled_start.all_wrong.mean
         return 1.0 - self.sampled_end.all_wrong.mean / start if start else 0.0
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """Problems of a seed and what training and hold-out have in common: nothing, or `separate` would have raised."""
-
-    trained: int
-    heldout: int
-    trained_structures: int
-    heldout_structures: int
 
 
 @dataclass(frozen=True)
@@ -97,23 +65,18 @@ def _read_arm(name: str, plan: SeedPlan, out: Path, samples: int) -> Arm:
     steps = [r for r in records if isinstance(r, StepRecord)]
     (end,) = [r for r in records if isinstance(r, EndRecord)]
 
-    def measured(count: int, temperature: float, step: int) -> Measured:
-        wanted = (count, temperature, step)
-        found = [r for r in records if isinstance(r, EvaluationRecord) and (r.samples, r.temperature, r.step) == wanted]
-        assert len(found) == 1, f"{run_dir}: {len(found)} measurements of {wanted} (samples, temperature, step)"
-        right = found[0].right
-        assert len(right) == spec.dataset.holdout.rows, f"{run_dir}: {len(right)} held-out problems were measured"
-        return Measured(step, plan.seed, np.array(right) / count)
-
+    problems = spec.dataset.holdout.rows
     temperature = spec.sampling.temperature
+    sampled = measurements(records, plan.seed, samples=samples, temperature=temperature, problems=problems)
+    greedy = measurements(records, plan.seed, samples=1, temperature=0.0, problems=problems)
     size = steps[0].completions_initial.total // steps[0].groups_initial.total
     return Arm(
         algorithm=name,
         seed=plan.seed,
-        sampled_start=measured(samples, temperature, 0),
-        sampled_end=measured(samples, temperature, end.step),
-        greedy_start=measured(1, 0.0, 0),
-        greedy_end=measured(1, 0.0, end.step),
+        sampled_start=sampled[0],
+        sampled_end=sampled[end.step],
+        greedy_start=greedy[0],
+        greedy_end=greedy[end.step],
         rescued_groups=sum(r.rescue.rescued for r in steps),
         replaced_completions=sum(r.replaced for r in steps),
         rollouts=sum(r.completions_initial.total + r.rescue.attempted * size for r in steps),
@@ -125,26 +88,6 @@ def _read_arm(name: str, plan: SeedPlan, out: Path, samples: int) -> Arm:
 def lead(one: Arm, other: Arm) -> Estimate:
     """How far `one` ends above `other`, paired by problem."""
     return Estimate.of(one.sampled_end.score_P - other.sampled_end.score_P, one.seed)
-
-
-def separate(plan: SeedPlan) -> Overlap:
-    """Prove that no trained problem of any document is held out: neither its prompt nor its structure."""
-    documents = [document for job in plan.jobs for document in job.documents]
-    foreign = [d for d in documents if d.spec.dataset.source != BUILTIN_WORD_PROBLEMS]
-    if foreign:
-        raise SystemExit(
-            f"{foreign[0].place('spec', 'dataset', 'source')}: only {BUILTIN_WORD_PROBLEMS} has structures by which "
-            "overlap is judged; use it in every document"
-        )
-    splits = [load_split(d.spec.dataset, d.spec.prompt, seed=d.spec.seed) for d in documents]
-    trained = {p.prompt for split in splits for p in split.train}
-    heldout = {p.prompt for split in splits for p in split.holdout}
-    trained_structures = {structure(p) for split in splits for p in split.train}
-    heldout_structures = {structure(p) for split in splits for p in split.holdout}
-    assert not trained & heldout, f"seed {plan.seed}: prompts both trained on and held out"
-    assert not trained_structures & heldout_structures, f"seed {plan.seed}: structures both trained on and held out"
-    measured = len(splits[-1].holdout)
-    return Overlap(len(trained), measured, len(trained_structures), len(heldout_structures))
 
 
 def bars(seeds: Sequence[Mapping[str, Arm]]) -> list[Bar]:

@@ -1,13 +1,12 @@
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import numpy as np
 import pytest
+from arm_runs.measured import Measured
 from demo_arms.chart import all_wrong_svg
-from demo_arms.plan import ARMS, write_plans
-from demo_arms.scores import Arm, Measured, bars, lead, separate
+from demo_arms.plan import ARMS
+from demo_arms.scores import Arm, bars, lead
 
-DEMO = Path(__file__).parents[3] / "examples" / "igpo-run.yaml"
 PROBLEMS = 200
 
 
@@ -53,29 +52,6 @@ def test_one_seed_whose_all_wrong_share_hardly_falls_breaks_the_second_promise()
     first, second = bars([seed(), seed(), seed(igpo_wrong=0.45)])
     assert (first.passed, second.passed) == (True, False)
     assert second.found == "2 of 3: 50 %, 50 %, 25 %"
-
-
-def test_the_demo_holds_out_problems_that_no_document_trains_on(tmp_path):
-    (plan,) = write_plans(DEMO, tmp_path, [0], problems=400, samples=8)
-    found = separate(plan)
-    assert found.heldout == 400
-    assert found.trained > 10_000
-
-
-def test_trained_problems_among_the_held_out_ones_are_noticed(tmp_path, monkeypatch):
-    (plan,) = write_plans(DEMO, tmp_path, [0], problems=400, samples=8)
-    from demo_arms import scores
-
-    real = scores.load_split
-
-    def leaking(*arguments, **options):
-        split = real(*arguments, **options)
-        split.holdout[0] = split.train[0]
-        return split
-
-    monkeypatch.setattr(scores, "load_split", leaking)
-    with pytest.raises(AssertionError, match="prompts both trained on and held out"):
-        separate(plan)
 
 
 def test_the_chart_is_xml_with_one_curve_an_arm_at_the_mean_of_the_seeds():

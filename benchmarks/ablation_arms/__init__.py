@@ -1,0 +1,1 @@
+"""The ablations: manifests of every arm, their scores, the page."""

@@ -1,0 +1,1 @@
+"""What comparisons of training arms share: jobs, carrying them out, measurements, charts and tables."""
