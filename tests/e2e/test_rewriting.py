@@ -83,7 +83,7 @@ def test_a_pod_that_ends_in_the_middle_costs_the_requests_in_flight_at_most(
     run = Run(cluster, SFT, namespace, NAME)
     teacher.hold(after=20)
     _apply(cluster, namespace, aligned(teacher.spec, runPolicy={"terminationGracePeriodSeconds": 10})[:1])
-    pending = teacher.wait_in_flight(CONCURRENCY).pending
+    pending = teacher.wait_held(answered=20, waiting=CONCURRENCY).pending
     assert len(pending) == CONCURRENCY
     run.wait_phase("Rewriting")
     end(run)

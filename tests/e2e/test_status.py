@@ -65,9 +65,8 @@ def _expected(run: Body) -> set[str]:
         return {"Failed"}
     if phase in IN_PROGRESS:
         return {"InProgress"}
-    if phase == "Running":
-        return {"Current"} if _trains(status) else {"InProgress"}
-    return {"Current"}
+    working = {"Running": _trains(status), "Rewriting": "Ready" in conditions}
+    return {"Current"} if working.get(phase, True) else {"InProgress"}
 
 
 def _trains(status: Body) -> bool:

@@ -74,14 +74,14 @@ class Teacher:
         """Answer those that wait, and all that follow."""
         self._control("POST", "release")
 
-    def wait_in_flight(self, requests: int, within: float = 240.0) -> Counts:
-        """Look until so many requests wait for their answer; the counts then."""
+    def wait_held(self, answered: int, waiting: int, within: float = 240.0) -> Counts:
+        """Look until it has answered so many requests of all and so many more wait for `release`; the counts then."""
 
         def look() -> Counts | None:
             counts = self.counts()
-            return counts if counts.in_flight == requests else None
+            return counts if (counts.answered.total(), counts.in_flight) == (answered, waiting) else None
 
-        return until(look, f"{requests} requests at the teacher", within, every=0.2)
+        return until(look, f"{waiting} requests that wait at the teacher", within, every=0.2)
 
     def _control(self, method: str, what: str) -> Counts:
         address = self.cluster.get("pod", NAME, "-n", self.namespace)["status"]["podIP"]
