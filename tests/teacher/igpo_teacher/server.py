@@ -67,7 +67,7 @@ class TeacherServer(ThreadingHTTPServer):
             self._pass_until = None
             self.news.notify_all()
 
-    def wait_for(self, condition, seconds: float = 60.0) -> None:
+    def wait_for(self, condition, seconds: float = 150.0) -> None:
         """Wait until condition(self) is true; it is looked at whenever a request comes or goes."""
         with self.news:
             assert self.news.wait_for(lambda: condition(self), seconds), "the teacher waited in vain"
