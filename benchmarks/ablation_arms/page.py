@@ -80,9 +80,7 @@ def sft_table(seeds: Sequence[SeedResults]) -> str:
     for seed in seeds:
         rows += [row(seed, "all", run) for run in seed.base]
         rows += [row(seed, arm, run) for arm, runs in seed.treated.items() for run in runs]
-    return table(
-        ("seed", "SFT arm", "document", "updates", "network tokens", "greedy accuracy after it, own mix"), rows
-    )
+    return table(("seed", "SFT arm", "document", "updates", "network tokens", "greedy accuracy, own mix"), rows)
 
 
 def starts_table(results: Results) -> str:
