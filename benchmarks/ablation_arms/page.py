@@ -14,6 +14,7 @@ from ablation_arms.plan import DEFAULT_ARM, Settings
 from ablation_arms.results import RlRuns, SeedResults, SftRun, common_tokens, difference, runs_of
 from igpo_trainer.observe.estimates import Estimate, Values
 from igpo_trainer.observe.figures import duration
+from igpo_trainer.spec.igpo import IGPOTrainingSpec
 from igpo_trainer.spec.yaml_document import write_document
 
 Reading: TypeAlias = Callable[[Course], Score]
@@ -37,6 +38,7 @@ def page(results: Results, charts: Sequence[tuple[str, str]]) -> str:
     tokens = common_tokens(results.seeds)
     first = results.seeds[0].plan
     rl = next(iter(first.rl[0].arms.values()))
+    assert isinstance(rl.spec, IGPOTrainingSpec)
     readings: list[tuple[str, Reading]] = [
         (f"Equal steps: after step {rl.spec.steps}", lambda course: course.end),
         (f"Equal tokens: after {tokens:,} network tokens", lambda course: course.at_tokens(tokens)),
@@ -80,9 +82,7 @@ def sft_table(seeds: Sequence[SeedResults]) -> str:
     for seed in seeds:
         rows += [row(seed, "all", run) for run in seed.base]
         rows += [row(seed, arm, run) for arm, runs in seed.treated.items() for run in runs]
-    return table(
-        ("seed", "SFT arm", "document", "updates", "network tokens", "greedy accuracy after it, own mix"), rows
-    )
+    return table(("seed", "SFT arm", "document", "updates", "network tokens", "greedy accuracy, own mix"), rows)
 
 
 def starts_table(results: Results) -> str:

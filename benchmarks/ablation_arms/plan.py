@@ -143,7 +143,7 @@ def _rl_plan(
         raw["metadata"]["name"] = f"{rl.name}-{_short(sft_arm)}-{_short(arm)}-{suffix}"
         raw["spec"]["model"]["from"]["name"] = origin
         fields = RL_ARMS[arm]
-        raw["spec"] |= fields | {"hints": raw["spec"].get("hints", {}) | fields.get("hints", {})}
+        raw["spec"] |= {**fields, "hints": raw["spec"].get("hints", {}) | fields.get("hints", {})}
         raws[arm] = raw
     title = f"RL {_short(sft_arm)}" + ("" if rl_seed == seed else f" rl{rl_seed}")
     job = write_job(title, seed, folder, list(raws.values()), after=after)
