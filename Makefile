@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m igpo_cluster
+MONITORING := PYTHONPATH=monitoring $(BIN)/python -m igpo_monitoring
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-arms test check generate
@@ -31,6 +32,8 @@ check: $(READY) ## style, types, layers, generated files
 	$(BIN)/python -m igpo_operator.api.crd build/crds
 	diff -r crds build/crds
 	diff -r crds charts/igpo-operator/files/crds
+	$(MONITORING) build/dashboards
+	diff -r charts/igpo-operator/files/dashboards build/dashboards
 
 generate: $(READY) ## write the files that are generated from the code
 	$(BIN)/python -m igpo_trainer.spec.reference docs/manifest.md
@@ -38,6 +41,7 @@ generate: $(READY) ## write the files that are generated from the code
 	$(BIN)/python -m igpo_operator.api.reference docs/api.md
 	$(BIN)/python -m igpo_operator.api.crd crds
 	cp crds/*.yaml charts/igpo-operator/files/crds/
+	$(MONITORING) charts/igpo-operator/files/dashboards
 
 cluster: $(READY) ## a throw-away Kubernetes with one node that stays up (root); says how to use and stop it
 	$(CLUSTER) up
