@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from grafana_foundation_sdk.builders import (
     common,
@@ -156,7 +156,10 @@ class _Canvas(Protocol):
     def with_target(self, target: Builder[Dataquery], /) -> Self: ...
 
 
-def _dressed(panel: _Canvas, title: str, text: str, queries: list[Query], looks: Looks) -> Panel:
+P = TypeVar("P", bound=_Canvas)
+
+
+def _dressed(panel: P, title: str, text: str, queries: list[Query], looks: Looks) -> P:
     _describe(panel, title, text, " ".join(query.expr for query in queries), looks)
     steps = [model.Threshold(value, color) for value, color in looks.steps]
     panel.unit(looks.unit).no_value(looks.no_value)
