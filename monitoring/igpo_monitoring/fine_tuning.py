@@ -4,7 +4,7 @@ from typing import Final
 
 from igpo_monitoring.board import Board, Row
 from igpo_monitoring.panels import GREEN, RED, YELLOW, Looks, Query, lengths, lines, number, stack
-from igpo_monitoring.promql import LEGEND, last, of_runs, rate, share
+from igpo_monitoring.promql import LEGEND, count, last, of_runs, rate, share
 
 _BLUE: Final = ((None, "blue"),)
 
@@ -17,7 +17,7 @@ def _buckets(name: str, *matchers: str) -> str:
 _NOW = Row(
     "Now",
     (
-        number("Loss", "Masked cross-entropy per answer token on the last batch.",
+        number("Training loss", "Masked cross-entropy per answer token on the last batch.",
                Query(last("igpo_sft_loss", 'split="train"'), LEGEND),
                Looks(unit="none", width=6, height=6, steps=_BLUE, decimals=4)),
         number("Length minus target", "Mean trace length of the last batch minus length.target. Above 0 traces do not "
@@ -83,8 +83,8 @@ _REWRITING = Row(
         lines("Dropped", "Traces of a finished rewrite that are left out, by reason.",
               [Query(last("igpo_sft_dropped_rewrites_total", by="reason"), f"{LEGEND} {{{{reason}}}}")],
               Looks(unit="short", low=0)),
-        lines("Requests", "To the teacher: first ones and repeated ones, since the process began.",
-              [Query(last("igpo_sft_teacher_requests_total", by="attempt"), f"{LEGEND} {{{{attempt}}}}")],
+        lines("Requests", "To the teacher: first ones and repeated ones.",
+              [Query(count("igpo_sft_teacher_requests_total", by="attempt"), f"{LEGEND} {{{{attempt}}}}")],
               Looks(unit="short")),
         lines("Teacher's tokens", "Spent over all attempts, and rewrite.tokenBudget where one is set.",
               [Query(last("igpo_sft_teacher_tokens"), f"{LEGEND} spent"),

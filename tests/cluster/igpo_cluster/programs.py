@@ -36,6 +36,7 @@ class Program:
     """Build tags."""
 
 
+_PROMETHEUS = "github.com/prometheus/prometheus/cmd"
 _DISCOVERY = "remove_all_sd,enable_kubernetes_sd,enable_file_sd"
 """Prometheus knows the targets of every cloud; ours are pods and files."""
 
@@ -56,10 +57,8 @@ PROGRAMS = {
         Program("coredns", "github.com/coredns/coredns", "2 min", version="v1.15.0"),
         Program("helm", "helm.sh/helm/v3/cmd/helm", "2 min", version="v3.22.0"),
         Program("kueue", "sigs.k8s.io/kueue/cmd/kueue", "3 min", module="kueue"),
-        Program("promtool", "github.com/prometheus/prometheus/cmd/promtool", "COLD", module="prometheus", tags=_DISCOVERY),
-        Program(
-            "prometheus", "github.com/prometheus/prometheus/cmd/prometheus", "3 min", module="prometheus", tags=_DISCOVERY
-        ),
+        Program("promtool", f"{_PROMETHEUS}/promtool", "2 min", module="prometheus", tags=_DISCOVERY),
+        Program("prometheus", f"{_PROMETHEUS}/prometheus", "3 min", module="prometheus", tags=_DISCOVERY),
         Program("igpo-judges", "igpo.dev/programs/judges", "2 min", module="judges"),
     )
 }
