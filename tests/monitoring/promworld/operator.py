@@ -25,7 +25,7 @@ def exported_names() -> set[str]:
     metrics.observe_reconcile("IGPOTraining", "ok", 0.1)
     families: list[Metric] = list(metrics.registry.collect())
     found = {name for family in families for name in _series_names(family)}
-    return found | _computed_when_scraped()
+    return found | computed_when_scraped()
 
 
 def body(name: str, kind: str, status: dict[str, object], *, created: str, version: int) -> dict[str, object]:
@@ -46,7 +46,7 @@ def _series_names(family: Metric) -> set[str]:
     return {family.name + part for part in parts}
 
 
-def _computed_when_scraped() -> set[str]:
+def computed_when_scraped() -> set[str]:
     """Gauges that main registers with a function."""
     text = (_ROOT / "operator" / "igpo_operator" / "main.py").read_text()
     return set(re.findall(r'gauge\(\s*"(igpo_operator_\w+)"', text))
