@@ -60,6 +60,7 @@ cluster-demo: $(READY) cluster-packages ## the demo on a throw-away Kubernetes, 
 
 e2e: $(READY) cluster-packages ## end-to-end tests on a throw-away Kubernetes, faults and all (root)
 	$(BIN)/pytest -m e2e tests/cluster
+	$(BIN)/pytest -m e2e tests/monitoring
 	$(BIN)/pytest -m e2e tests/e2e
 
 e2e-smoke: $(READY) cluster-packages ## the shortest of them: install the chart, train the tiny chain (root)

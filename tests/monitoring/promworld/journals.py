@@ -1,7 +1,7 @@
 """Recorded runs: the journals that `make demo` has left on two CPU cores, and one of a teacher that rewrites.
 
-A second of theirs is shown as a minute, so that they last as long as runs do that people watch. The recorded machine had
-no GPU: the peak memory that they tell of is made up.
+A second of theirs is shown as a minute, so that they last as long as runs do that people watch. The recorded machine
+had no GPU: the peak memory that they tell of is made up.
 """
 
 import gzip
@@ -25,6 +25,11 @@ from igpo_trainer.observe.records import (
 _FOLDER = Path(__file__).parents[2] / "data" / "demo"
 _STRETCH = 60
 _PEAK = 21 * 1024**3
+_STATES: dict[type, State] = {
+    RewriteRecord: State.REWRITE,
+    DataRecord: State.DATA,
+    EvaluationRecord: State.EVALUATE,
+}
 
 
 def journal(name: str, begin: float) -> list[JournalRecord]:
@@ -67,10 +72,3 @@ def state_at(upcoming: JournalRecord | None, at: float) -> State:
             return State.UPDATE
         case _:
             return _STATES.get(type(upcoming), State.CHECKPOINT)
-
-
-_STATES: dict[type, State] = {
-    RewriteRecord: State.REWRITE,
-    DataRecord: State.DATA,
-    EvaluationRecord: State.EVALUATE,
-}
