@@ -33,10 +33,14 @@ _STATES: dict[type, State] = {
 
 
 def journal(name: str, begin: float) -> list[JournalRecord]:
-    """The records of a recorded run as if it had begun at the Unix time `begin`."""
+    """The records of a recorded run as if it had begun at the Unix time `begin`, in the order of their times.
+
+    The line `start` is written once rewriting and reading are over.
+    """
     with gzip.open(_FOLDER / f"{name}.jsonl.gz", "rt") as file:
         lines = [json.loads(line) for line in file]
-    first = lines[0]["time"]["at"]
+    lines.sort(key=lambda line: float(line["time"]["at"]))
+    first = min(line["time"]["at"] - line["time"].get("seconds", 0.0) for line in lines)
     return [JOURNAL.validate_python(_shown(line, first, begin)) for line in lines]
 
 
@@ -52,10 +56,8 @@ def _shown(line: dict[str, Any], first: float, begin: float) -> dict[str, Any]:
 
 
 def start_of(records: list[JournalRecord]) -> StartRecord:
-    """The first line."""
-    first = records[0]
-    assert isinstance(first, StartRecord)
-    return first
+    """The line that says what the run is."""
+    return next(record for record in records if isinstance(record, StartRecord))
 
 
 def state_at(upcoming: JournalRecord | None, at: float) -> State:
