@@ -66,7 +66,7 @@ _TABLE = rows(
         Column(_final("igpo_trainer_loss"), "Loss", "none", 4),
     ],
     Looks(width=24, height=9),
-    hidden=("Value #A",),
+    hidden=("Value #A", "model", "spec_hash"),
 )
 
 COMPARE: Final = Board(

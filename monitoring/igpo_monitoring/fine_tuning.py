@@ -11,7 +11,7 @@ _BLUE: Final = ((None, "blue"),)
 
 def _buckets(name: str, *matchers: str) -> str:
     series = of_runs(f"{name}_bucket", *matchers)
-    return f"sum by (namespace, kind, training, le) (increase({series}[$__rate_interval]))"
+    return f"sum by (le) (increase({series}[$__rate_interval]))"
 
 
 _NOW = Row(

@@ -16,7 +16,9 @@ _PERCENT: Final = Looks(unit="percentunit", low=0, high=1)
 
 
 def _big(unit: str, *steps: tuple[float | None, str]) -> Looks:
-    return Looks(unit=unit, width=6, height=6, steps=steps or ((None, "blue"),), decimals=3)
+    return Looks(
+        unit=unit, width=6, height=6, steps=steps or ((None, "blue"),), decimals=1 if unit == "percentunit" else 3
+    )
 
 
 _VERDICT = Row(
@@ -153,8 +155,8 @@ _THROUGHPUT = Row(
 _COMPLETIONS = Row(
     "Completions",
     (
-        lengths("Rollout lengths", "Tokens up to and including the end token.",
-                f"sum by (namespace, kind, training, le) (increase({of_runs('igpo_completion_length_tokens_bucket')}"
+        lengths("Rollout lengths", "Tokens up to and including the end token, of the chosen runs together.",
+                f"sum by (le) (increase({of_runs('igpo_completion_length_tokens_bucket')}"
                 "[$__rate_interval]))", Looks(unit="short", width=6)),
         lines("Truncated rollouts", "Share without an end token.",
               [Query(share(count("igpo_completions_truncated_total"),

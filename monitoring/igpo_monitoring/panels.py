@@ -61,7 +61,8 @@ class Column:
 def number(title: str, text: str, query: Query, looks: Looks, *, spark: bool = True) -> Panel:
     """The last value, one tile a run, over its history."""
     graph = options.BigValueGraphMode.AREA if spark else options.BigValueGraphMode.NONE
-    panel = stat.Panel().graph_mode(graph).color_mode(options.BigValueColorMode.VALUE)
+    by_value = dashboard.FieldColor().mode(model.FieldColorModeId.THRESHOLDS)
+    panel = stat.Panel().color_scheme(by_value).graph_mode(graph).color_mode(options.BigValueColorMode.VALUE)
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
     return _dressed(panel, title, text, [query], looks)
 
@@ -107,12 +108,13 @@ def lengths(title: str, text: str, expr: str, looks: Looks) -> Panel:
 def timeline(title: str, text: str, query: Query, looks: Looks) -> Panel:
     """Which of several states was on when."""
     panel = statetimeline.Panel().merge_values(merge_values=True).show_value(options.VisibilityMode.NEVER)
+    panel = panel.color_scheme(_palette())
     return _dressed(panel, title, text, [query], looks)
 
 
 def rows(title: str, text: str, columns: list[Column], looks: Looks, hidden: tuple[str, ...] = ()) -> Panel:
     """A table: the labels of the queries, then a column for each of them."""
-    panel = table.Panel().filterable(filterable=True)
+    panel = table.Panel().filterable(filterable=True).min_width(80)
     _describe(panel, title, text, " ".join(column.expr for column in columns), looks)
     panel.unit(looks.unit).no_value(looks.no_value)
     names = {}
@@ -131,10 +133,15 @@ def rows(title: str, text: str, columns: list[Column], looks: Looks, hidden: tup
     return panel.with_transformation(model.DataTransformerConfig("organize", options=organize))
 
 
+def _palette() -> dashboard.FieldColor:
+    return dashboard.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC)
+
+
 def _graph() -> timeseries.Panel:
     legend = common.VizLegendOptions().display_mode(options.LegendDisplayMode.LIST)
     legend = legend.placement(options.LegendPlacement.BOTTOM).show_legend(show_legend=True)
     panel = timeseries.Panel().legend(legend).line_width(2).show_points(options.VisibilityMode.AUTO)
+    panel.color_scheme(_palette())
     return panel.tooltip(common.VizTooltipOptions().mode(options.TooltipDisplayMode.MULTI)).interval("15s")
 
 
