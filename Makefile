@@ -6,7 +6,7 @@ CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m igpo_cluster
 MONITORING := PYTHONPATH=monitoring $(BIN)/python -m igpo_monitoring
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-arms test check generate pictures
+.PHONY: help demo demo-arms test check generate
 .PHONY: cluster cluster-down cluster-images cluster-packages cluster-demo e2e e2e-smoke
 
 help: ## list these targets
@@ -42,9 +42,6 @@ generate: $(READY) ## write the files that are generated from the code
 	$(BIN)/python -m igpo_operator.api.crd crds
 	cp crds/*.yaml charts/igpo-operator/files/crds/
 	$(MONITORING) charts/igpo-operator/files/dashboards
-
-pictures: $(READY) ## draw the dashboards into docs/images (npm, chromium)
-	PYTHONPATH=tests/cluster:tests/monitoring $(BIN)/python monitoring/pictures/draw.py docs/images
 
 cluster: $(READY) ## a throw-away Kubernetes with one node that stays up (root); says how to use and stop it
 	$(CLUSTER) up
