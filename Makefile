@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m igpo_cluster
+MONITORING := PYTHONPATH=monitoring $(BIN)/python -m igpo_monitoring
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-arms ablations test check generate
@@ -34,6 +35,8 @@ check: $(READY) ## style, types, layers, generated files
 	$(BIN)/python -m igpo_operator.api.crd build/crds
 	diff -r crds build/crds
 	diff -r crds charts/igpo-operator/files/crds
+	$(MONITORING) build/dashboards
+	diff -r charts/igpo-operator/files/dashboards build/dashboards
 
 generate: $(READY) ## write the files that are generated from the code
 	$(BIN)/python -m igpo_trainer.spec.reference docs/manifest.md
@@ -41,6 +44,7 @@ generate: $(READY) ## write the files that are generated from the code
 	$(BIN)/python -m igpo_operator.api.reference docs/api.md
 	$(BIN)/python -m igpo_operator.api.crd crds
 	cp crds/*.yaml charts/igpo-operator/files/crds/
+	$(MONITORING) charts/igpo-operator/files/dashboards
 
 cluster: $(READY) ## a throw-away Kubernetes with one node that stays up (root); says how to use and stop it
 	$(CLUSTER) up
@@ -59,6 +63,7 @@ cluster-demo: $(READY) cluster-packages ## the demo on a throw-away Kubernetes, 
 
 e2e: $(READY) cluster-packages ## end-to-end tests on a throw-away Kubernetes, faults and all (root)
 	$(BIN)/pytest -m e2e tests/cluster
+	$(BIN)/pytest -m e2e tests/monitoring
 	$(BIN)/pytest -m e2e tests/e2e
 
 e2e-smoke: $(READY) cluster-packages ## the shortest of them: install the chart, train the tiny chain (root)

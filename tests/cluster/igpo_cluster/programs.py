@@ -32,7 +32,13 @@ class Program:
     """How long a build on two cores takes, for people who wait."""
     module: str = ""
     version: str = ""
+    tags: str = ""
+    """Build tags."""
 
+
+_PROMETHEUS = "github.com/prometheus/prometheus/cmd"
+_DISCOVERY = "remove_all_sd,enable_kubernetes_sd,enable_file_sd"
+"""Prometheus knows the targets of every cloud; ours are pods and files."""
 
 PROGRAMS = {
     program.name: program
@@ -51,6 +57,8 @@ PROGRAMS = {
         Program("coredns", "github.com/coredns/coredns", "2 min", version="v1.15.0"),
         Program("helm", "helm.sh/helm/v3/cmd/helm", "2 min", version="v3.22.0"),
         Program("kueue", "sigs.k8s.io/kueue/cmd/kueue", "3 min", module="kueue"),
+        Program("promtool", f"{_PROMETHEUS}/promtool", "2 min", module="prometheus", tags=_DISCOVERY),
+        Program("prometheus", f"{_PROMETHEUS}/prometheus", "3 min", module="prometheus", tags=_DISCOVERY),
         Program("igpo-judges", "igpo.dev/programs/judges", "2 min", module="judges"),
     )
 }
@@ -92,7 +100,7 @@ def keys() -> set[str]:
 
 def _build(program: Program, target: Path) -> None:
     draft = target.with_name(f"{program.name}.{os.getpid()}")
-    flags = ["-trimpath", "-ldflags", _link_flags(program.module)]
+    flags = ["-trimpath", "-tags", program.tags, "-ldflags", _link_flags(program.module)]
     if program.module:
         _go("build", *flags, "-o", str(draft), program.package, cwd=MODULES / program.module)
     else:
@@ -105,7 +113,7 @@ def _build(program: Program, target: Path) -> None:
 
 def _key(program: Program) -> str:
     digest = hashlib.sha256()
-    digest.update(f"{_go_version()} {_link_flags(program.module)} {program.version}".encode())
+    digest.update(f"{_go_version()} {_link_flags(program.module)} {program.version}{program.tags}".encode())
     if program.module:
         files = sorted(path for path in (MODULES / program.module).rglob("*") if path.suffix in {".go", ".mod", ".sum"})
         for path in files:
