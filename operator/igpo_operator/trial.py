@@ -67,7 +67,9 @@ def verdict(run: Run) -> bool:
     raise TrialError("\n".join([f"the run failed: {status.message}", *(f"  | {line}" for line in lines)]))
 
 
-async def trial(kube: Kube, namespace: str, changes: Mapping[str, Any], seconds: float, say: Callable[[str], None]) -> None:
+async def trial(
+    kube: Kube, namespace: str, changes: Mapping[str, Any], seconds: float, say: Callable[[str], None]
+) -> None:
     """Create the run, tell what becomes of it, and delete it, whatever happens; TrialError if it does not complete."""
     name = f"trial-{secrets.token_hex(3)}"
     created = await kube.create(manifest(namespace, name, changes))
@@ -159,7 +161,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m igpo_operator.trial", description="Train a tiny run to its end.")
     parser.add_argument("--namespace", default="default", help="where it trains; an operator must work there")
     parser.add_argument("--timeout", type=float, default=1500, help="how long it may take, in seconds (default: 1500)")
-    parser.add_argument("--spec", type=_spec, default={}, help="JSON: fields of the run's spec, merged over the trial's")
+    parser.add_argument(
+        "--spec", type=_spec, default={}, help="JSON: fields of the run's spec, merged over the trial's"
+    )
     parser.add_argument("--context", help="context of the kubeconfig; absent: the pod's account, or the current one")
     return parser
 

@@ -1,7 +1,7 @@
 """`python -m igpo_charts CHART…` writes values.schema.json and README.md of charts; with --check it only compares.
 
-A few lines of our own in place of helm-docs and helm-schema: `make check` then needs nothing beyond .venv (those are two Go
-programs with two dialects of comments), and settings that have a pydantic model are taken from it.
+A few lines of our own in place of helm-docs and helm-schema: `make check` then needs nothing beyond .venv (those are
+two Go programs with two dialects of comments), and settings that have a pydantic model are taken from it.
 """
 
 import argparse
@@ -30,7 +30,9 @@ def main(words: list[str]) -> int:
     """Write or compare; 1 if a file differs, 64 if a chart cannot be read."""
     parser = argparse.ArgumentParser(prog="python -m igpo_charts", description=__doc__)
     parser.add_argument("charts", nargs="+", type=Path)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where a file is not what it should be")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail where a file is not what it should be"
+    )
     arguments = parser.parse_args(words)
     status = 0
     for chart in arguments.charts:

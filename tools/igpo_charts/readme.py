@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 
 from igpo_charts.values import Value
 
@@ -34,10 +34,10 @@ def _meaning(value: Value) -> str:
 def _default(value: Value) -> str:
     if value.shown_default is not None:
         return _cell(value.shown_default)
-    return "" if value.default is None else f"`{_cell(_json(value.default))}`"
+    return "" if value.default is None or value.children else f"`{_cell(_json(value.default))}`"
 
 
-def _json(default: Any) -> str:
+def _json(default: object) -> str:
     if isinstance(default, float) and default.is_integer():
         default = int(default)
     return json.dumps(default, ensure_ascii=False)

@@ -1,11 +1,18 @@
 """values.schema.json of a chart: strict, so that a typo is refused instead of ignored."""
 
 from collections.abc import Container, Iterable
-from typing import Any, Final
+from typing import Final
 
 from igpo_charts.values import Schema, Value
 
-
+_TYPES: Final[dict[type, str]] = {
+    bool: "boolean",  # before int, whose child it is
+    int: "integer",
+    float: "number",
+    str: "string",
+    dict: "object",
+    list: "array",
+}
 _GLOBAL: Final = {"type": "object", "description": "Values that Helm shares between charts."}
 
 
@@ -34,22 +41,9 @@ def _schema(value: Value) -> Schema:
         return dict(value.directive)
     if value.children:
         return _map(value.children) | value.directive
-    return {"type": _type(value.default)} | value.directive
+    return _type(value.default) | value.directive
 
 
-def _type(default: Any) -> str | list[str]:
+def _type(default: object) -> Schema:
     """What a default says about the type; one that is empty says nothing."""
-    match default:
-        case bool():
-            return "boolean"
-        case int():
-            return "integer"
-        case float():
-            return "number"
-        case str():
-            return "string"
-        case dict():
-            return "object"
-        case list():
-            return "array"
-    return ["array", "boolean", "null", "number", "object", "string"]
+    return next(({"type": name} for kind, name in _TYPES.items() if isinstance(default, kind)), {})

@@ -7,8 +7,8 @@ The comment right above a key belongs to it:
     # @schema {minimum: 1}
     key: 1
 
-`# @schema` is a piece of JSON schema in YAML: with `type`, `enum` or `$ref` it stands in the place of what the default says, else
-it is added to that. `# @model module:Class except a b` takes the fields of a pydantic model, in camelCase.
+`# @schema` is a piece of JSON schema in YAML: with `type`, `enum` or `$ref` it stands in the place of what the default
+says, else it is added to that. `# @model module:Class except a b` takes the fields of a pydantic model, in camelCase.
 """
 
 import importlib
@@ -26,6 +26,7 @@ Schema = dict[str, Any]
 
 _WHOLE: Final = {"type", "enum", "$ref"}
 """Keys of a directive that make it the whole schema of a value."""
+_SAID_ELSEWHERE: Final = {"title", "description", "default"}
 
 
 class InvalidValuesError(ValueError):
@@ -37,7 +38,7 @@ class Value:
     """One key of values.yaml."""
 
     name: str
-    default: Any
+    default: object
     text: str = ""
     shown_default: str | None = None
     directive: Schema = field(default_factory=dict)
@@ -61,7 +62,7 @@ def _children(mapping: CommentedMap, comments: "_Comments") -> tuple[Value, ...]
     return tuple(_value(str(name), mapping, name, comments) for name in mapping)
 
 
-def _value(name: str, mapping: CommentedMap, key: Any, comments: "_Comments") -> Value:
+def _value(name: str, mapping: CommentedMap, key: object, comments: "_Comments") -> Value:
     default, line = mapping[key], mapping.lc.key(key)[0]
     comment = comments.above(line, name)
     if comment.model:
@@ -138,7 +139,9 @@ def _fields(directive: str, line: int, comments: _Comments) -> tuple[Value, ...]
     values = []
     for one, about in model.model_fields.items():
         if _camel(one) not in excepted.split():
-            schema = {key: value for key, value in properties[one].items() if key not in {"title", "description", "default"}}
+            schema = {
+                key: value for key, value in properties[one].items() if key not in {"title", "description", "default"}
+            }
             values.append(Value(_camel(one), about.default, about.description or "", None, schema))
     return tuple(values)
 
@@ -148,7 +151,7 @@ def _camel(name: str) -> str:
     return first + "".join(other.capitalize() for other in others)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list):
