@@ -59,15 +59,9 @@ def test_a_release_is_installed_upgraded_and_uninstalled_and_leaves_crds_and_run
     until(lambda: _is_served(empty), "runs to be accepted", every=0.5)
     empty.apply(sft("kept"), namespace="team-a")
     _install(empty, "igpo-system", {"config": {"logLevel": "DEBUG"}})
-    assert '"name":"IGPO_OPERATOR_LOG_LEVEL","value":"DEBUG"' in empty.kubectl(
-        "get",
-        "deployment",
-        "igpo-igpo-operator",
-        "-n",
-        "igpo-system",
-        "-o",
-        "jsonpath={.spec.template.spec.containers}",
-    )
+    deployment = empty.get("deployment", "igpo-igpo-operator", "--namespace=igpo-system")
+    environment = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "IGPO_OPERATOR_LOG_LEVEL", "value": "DEBUG"} in environment
     _helm(empty, "uninstall", "igpo", "-n", "igpo-system", "--wait")
     until(lambda: not _of_release(empty), "the release to be gone", every=0.5)
     assert _crds(empty) == CRDS
