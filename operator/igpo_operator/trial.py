@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from igpo_operator.api.kinds import IGPO_TRAINING
@@ -48,14 +49,24 @@ class TrialError(Exception):
     """The run did not complete; the message says why and what to do."""
 
 
-def manifest(namespace: str, name: str, changes: Mapping[str, Any]) -> Body:
-    """The run, with `changes` merged into its spec map by map."""
-    return {
-        "apiVersion": API_VERSION,
-        "kind": IGPO_TRAINING.kind,
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": _merged(TINY, changes),
-    }
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What is tried, and where."""
+
+    namespace: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the run's spec, merged over `TINY` map by map."""
+    owner: tuple[str, str] | None = None
+    """Name and UID of the pod that tries; with it goes the run, should nobody be left to delete it."""
+
+    def manifest(self, name: str) -> Body:
+        """The run."""
+        metadata: Body = {"name": name, "namespace": self.namespace}
+        if self.owner is not None:
+            pod, uid = self.owner
+            metadata["ownerReferences"] = [{"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid}]
+        spec = _merged(TINY, self.changes)
+        return {"apiVersion": API_VERSION, "kind": IGPO_TRAINING.kind, "metadata": metadata, "spec": spec}
 
 
 def verdict(run: Run) -> bool:
@@ -67,12 +78,10 @@ def verdict(run: Run) -> bool:
     raise TrialError("\n".join([f"the run failed: {status.message}", *(f"  | {line}" for line in lines)]))
 
 
-async def trial(
-    kube: Kube, namespace: str, changes: Mapping[str, Any], seconds: float, say: Callable[[str], None]
-) -> None:
+async def train(kube: Kube, trial: Trial, seconds: float, say: Callable[[str], None]) -> None:
     """Create the run, tell what becomes of it, and delete it, whatever happens; TrialError if it does not complete."""
-    name = f"trial-{secrets.token_hex(3)}"
-    created = await kube.create(manifest(namespace, name, changes))
+    namespace, name = trial.namespace, f"trial-{secrets.token_hex(3)}"
+    created = await kube.create(trial.manifest(name))
     said = ""
     try:
         say(f"IGPOTraining {namespace}/{name} created")
@@ -117,7 +126,8 @@ async def _run(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     kube = await Kube.connect(context=arguments.context)
     try:
-        await trial(kube, arguments.namespace, arguments.spec, arguments.timeout, _say)
+        trial = Trial(arguments.namespace, arguments.spec, arguments.owner)
+        await train(kube, trial, arguments.timeout, _say)
     finally:
         await kube.close()
     _say(f"trained to its end in {time.monotonic() - started:.0f} s; the run is deleted")
@@ -152,6 +162,13 @@ def _spec(text: str) -> Body:
     return value
 
 
+def _owner(text: str) -> tuple[str, str]:
+    name, slash, uid = text.partition("/")
+    if not (name and slash and uid):
+        raise argparse.ArgumentTypeError(f"{text} is no pod; give its name and UID as NAME/UID")
+    return name, uid
+
+
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
@@ -164,6 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--spec", type=_spec, default={}, help="JSON: fields of the run's spec, merged over the trial's"
     )
+    parser.add_argument("--owner", type=_owner, help="NAME/UID of a pod in that namespace; the run goes with it")
     parser.add_argument("--context", help="context of the kubeconfig; absent: the pod's account, or the current one")
     return parser
 

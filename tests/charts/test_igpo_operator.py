@@ -116,7 +116,10 @@ def test_the_rights_of_the_test_last_as_long_as_it_runs_and_are_for_runs_in_one_
         ]
         assert {role["metadata"]["namespace"], binding["metadata"]["namespace"]} == {namespace}
         assert job["metadata"]["namespace"] == binding["subjects"][0]["namespace"] == "igpo-system"
-        assert f"--namespace={namespace}" in job["spec"]["template"]["spec"]["containers"][0]["args"]
+        container = job["spec"]["template"]["spec"]["containers"][0]
+        assert f"--namespace={namespace}" in container["args"]
+        owned = "--owner=$(POD_NAME)/$(POD_UID)" in container["args"]
+        assert owned == (namespace == "igpo-system"), "an owner lives in the same namespace"
 
 
 def test_the_test_runs_as_restricted_as_the_operator_and_is_not_taken_for_it() -> None:

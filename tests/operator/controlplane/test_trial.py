@@ -101,6 +101,24 @@ def test_a_trial_that_is_stopped_deletes_its_run(team: Team, account: Path) -> N
     assert not _runs(team)
 
 
+def test_the_run_of_a_trial_that_was_killed_goes_with_its_pod(team: Team, node: str, account: Path) -> None:
+    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True}
+    container = {
+        "name": "trial",
+        "image": "x",
+        "securityContext": security | {"seccompProfile": {"type": "RuntimeDefault"}},
+    }
+    team.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "tries"}, "spec": {"containers": [container]}})
+    uid = team.pods()["tries"]["metadata"]["uid"]
+    process = _start(account, team, f"--owner=tries/{uid}")
+    until(lambda: _runs(team), "the run", 60, every=0.2)
+    process.kill()
+    _end(process)
+    assert _runs(team)
+    team.cluster.kubectl("delete", "pod", "tries", f"--namespace={team.namespace}", "--force", "--grace-period=0")
+    until(lambda: not _runs(team), "the run to be collected", 60, every=0.2)
+
+
 def test_where_no_operator_works_a_trial_says_so(team: Team, account: Path) -> None:
     code, _, errors = _end(_start(account, team, "--timeout=2"))
     assert code == 1
