@@ -97,6 +97,8 @@ maybe:
 # @schema {type: object}
 resources:
   limits: {memory: 1Gi}
+# -- A map in braces.
+selector: {matchLabels: {a: b}}
 # -- Unknown.
 anything:
 # -- A list of texts.
@@ -107,7 +109,7 @@ names: []
     bare = {name: {k: v for k, v in schema.items() if k != "description"} for name, schema in properties.items()}
     assert bare["count"] == {"type": "integer", "minimum": 1}
     assert bare["maybe"] == {"type": ["boolean", "null"]}
-    assert bare["resources"] == {"type": "object"}
+    assert bare["resources"] == bare["selector"] == {"type": "object"}
     assert bare["anything"] == {}
     assert bare["names"] == {"type": "array", "items": {"type": "string"}}
 

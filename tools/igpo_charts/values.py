@@ -8,7 +8,8 @@ The comment right above a key belongs to it:
     key: 1
 
 `# @schema` is a piece of JSON schema in YAML: with `type`, `enum` or `$ref` it stands in the place of what the default
-says, else it is added to that. `# @model module:Class except a b` takes the fields of a pydantic model, in camelCase.
+says, else it is added to that. A map in braces is one value, whose keys are free. `# @model module:Class except a b`
+takes the fields of a pydantic model, in camelCase.
 """
 
 import importlib
@@ -67,9 +68,8 @@ def _value(name: str, mapping: CommentedMap, key: object, comments: "_Comments")
     comment = comments.above(line, name)
     if comment.model:
         return Value(name, _plain(default), comment.text, comment.default, {}, _fields(comment.model, line, comments))
-    free = bool(_WHOLE & comment.schema.keys())
-    inner = isinstance(default, CommentedMap) and default and not free
-    children = _children(default, comments) if inner else ()
+    free = bool(_WHOLE & comment.schema.keys()) or not isinstance(default, CommentedMap) or default.fa.flow_style()
+    children = () if free else _children(default, comments)
     return Value(name, _plain(default), comment.text, comment.default, comment.schema, children)
 
 
