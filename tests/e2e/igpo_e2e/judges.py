@@ -15,12 +15,19 @@ def kstatus(objects: list[Body]) -> list[str]:
     return [str(answer["status"]) for answer in _judge("kstatus", objects)]
 
 
-def argo_says_modified(git: Body, live: Body, **how: object) -> Body:
-    """Argo CD's verdict on the object in Git against the live one: {modified, diff}.
+def argo_says_modified(git: Body, live: Body) -> Body:
+    """Argo CD's verdict on the object in Git against the live one, three-way: {modified, diff}."""
+    return argo_compares([{"git": git, "live": live}])[0]
 
-    Three-way, unless `how` gives a mode (StructuredMerge, ServerSide), openapi and, for the latter, predicted.
+
+def argo_compares(pairs: list[Body], openapi: Body | None = None) -> list[Body]:
+    """Argo CD's verdict on each pair of {git, live, mode, predicted}: {modified, diff}.
+
+    Three-way without a mode; StructuredMerge and ServerSide need openapi, and the latter predicted: the answer to a
+    server-side apply of git that is not kept.
     """
-    return dict(_judge("argodiff", {"git": git, "live": live, **how}))
+    schemas = {} if openapi is None else {"openapi": openapi}
+    return list(_judge("argodiff", {"pairs": pairs, **schemas}))
 
 
 def argo_runs(script: Path, objects: list[Body]) -> list[Any]:

@@ -27,34 +27,51 @@ func (answer predicted) Run(context.Context, *unstructured.Unstructured, string)
 	return string(answer), nil
 }
 
-func argodiff(question []byte) (*comparison, error) {
+type pair struct {
+	Git, Live unstructured.Unstructured
+	Mode      string
+	Predicted json.RawMessage
+}
+
+func argodiff(question []byte) ([]comparison, error) {
 	var asked struct {
-		Git, Live unstructured.Unstructured
-		Mode      string
-		Openapi   json.RawMessage
-		Predicted json.RawMessage
+		Openapi json.RawMessage
+		Pairs   []pair
 	}
 	if err := json.Unmarshal(question, &asked); err != nil {
 		return nil, err
 	}
 	options := []diff.Option{diff.WithManager(manager)}
-	if asked.Mode != "" {
+	if len(asked.Openapi) > 0 {
 		parser, err := parserOf(asked.Openapi)
 		if err != nil {
 			return nil, err
 		}
 		options = append(options, diff.WithGVKParser(parser))
 	}
-	switch asked.Mode {
+	answers := []comparison{}
+	for number, one := range asked.Pairs {
+		answer, err := compare(one, options)
+		if err != nil {
+			return nil, fmt.Errorf("pair %d: %w", number, err)
+		}
+		answers = append(answers, *answer)
+	}
+	return answers, nil
+}
+
+func compare(one pair, options []diff.Option) (*comparison, error) {
+	options = append([]diff.Option{}, options...)
+	switch one.Mode {
 	case "":
 	case "StructuredMerge":
 		options = append(options, diff.WithStructuredMergeDiff(true))
 	case "ServerSide":
-		options = append(options, diff.WithServerSideDiff(true), diff.WithServerSideDryRunner(predicted(asked.Predicted)))
+		options = append(options, diff.WithServerSideDiff(true), diff.WithServerSideDryRunner(predicted(one.Predicted)))
 	default:
-		return nil, fmt.Errorf("no mode %q; want StructuredMerge, ServerSide or none", asked.Mode)
+		return nil, fmt.Errorf("no mode %q; want StructuredMerge, ServerSide or none", one.Mode)
 	}
-	result, err := diff.Diff(&asked.Git, &asked.Live, options...)
+	result, err := diff.Diff(&one.Git, &one.Live, options...)
 	if err != nil {
 		return nil, err
 	}

@@ -2,12 +2,12 @@
 // writes JSON to stdout:
 //
 //	igpo-judges kstatus   an object or a list of objects      -> a list of {"status", "message"}
-//	igpo-judges argodiff  {"git": object, "live": object}     -> {"modified", "diff"}, the diff as a merge patch
-//	igpo-judges lua       {"script": text, "objects": [...]}  -> what Argo CD's script says of each
+//	igpo-judges argodiff  {"pairs": [{"git", "live"}, ...]}   -> a list of {"modified", "diff"}, the diff as a merge patch
+//	igpo-judges lua       {"script": text, "objects": [...]}  -> a list of what Argo CD's script says of each
 //
-// argodiff compares as Argo CD does by itself (three-way). With "mode": "StructuredMerge" it needs "openapi", what the API
-// server serves as /openapi/v2; with "ServerSide" that and "predicted", the answer to a server-side apply by the manager
-// argocd-controller that is not kept.
+// argodiff compares as Argo CD does by itself (three-way). A pair of "mode": "StructuredMerge" needs "openapi" beside
+// "pairs", what the API server serves as /openapi/v2; one of "ServerSide" also "predicted", the answer to a server-side apply
+// by the manager argocd-controller that is not kept.
 package main
 
 import (
