@@ -128,7 +128,8 @@ def test_who_may_view_edit_or_administer_a_namespace_may_do_so_with_runs(served:
             rights = _rights(served, user, namespace)
             for resource in CRDS:
                 assert rights[resource] == verbs
-                assert rights[f"{resource.replace('.', '/status.', 1)}"] == {"get"}
+                plural, group = resource.split(".", 1)
+                assert rights[f"{plural}.{group}/status"] == {"get"}
             assert not set(CRDS) & _rights(served, user, "default").keys()
     finally:
         served.kubectl("delete", "clusterrole", *(role["metadata"]["name"] for role in aggregated))
