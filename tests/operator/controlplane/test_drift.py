@@ -90,7 +90,7 @@ def test_runs_do_not_drift_from_git_while_they_wait_and_train(
     cluster, git = team.cluster, _git(team.cluster, team.namespace)
     cluster.kubectl("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": git})
     _apply(cluster, ARGO, *git)
-    team.wait_for_phase("word-problems-base", "Running")
+    team.wait_for_phase("word-problems-base", "Running", within=120)
     team.wait_for_phase("word-problems", "Waiting")
     assert _drift(cluster, git, openapi()) == {
         "LengthAlignedSFT/word-problems": {},
