@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+CHARTS := charts/igpo-operator charts/igpo-operator/charts/igpo-crds
 CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m igpo_cluster
 MONITORING := PYTHONPATH=monitoring $(BIN)/python -m igpo_monitoring
 
@@ -34,7 +35,8 @@ check: $(READY) ## style, types, layers, generated files
 	$(BIN)/python -m igpo_operator.api.reference /dev/stdout | diff docs/api.md -
 	$(BIN)/python -m igpo_operator.api.crd build/crds
 	diff -r crds build/crds
-	diff -r crds charts/igpo-operator/files/crds
+	diff -r crds charts/igpo-operator/charts/igpo-crds/files/crds
+	PYTHONPATH=tools $(BIN)/python -m igpo_charts --check $(CHARTS)
 	$(MONITORING) build/dashboards
 	diff -r charts/igpo-operator/files/dashboards build/dashboards
 
@@ -43,7 +45,8 @@ generate: $(READY) ## write the files that are generated from the code
 	$(BIN)/python -m igpo_trainer.observe.metrics_page > docs/metrics.md
 	$(BIN)/python -m igpo_operator.api.reference docs/api.md
 	$(BIN)/python -m igpo_operator.api.crd crds
-	cp crds/*.yaml charts/igpo-operator/files/crds/
+	cp crds/*.yaml charts/igpo-operator/charts/igpo-crds/files/crds/
+	PYTHONPATH=tools $(BIN)/python -m igpo_charts $(CHARTS)
 	$(MONITORING) charts/igpo-operator/files/dashboards
 
 cluster: $(READY) ## a throw-away Kubernetes with one node that stays up (root); says how to use and stop it

@@ -33,6 +33,16 @@ def test_kstatus_judges_one_object_or_many_by_generation_and_conditions() -> Non
 def test_argo_sees_a_changed_field_and_no_drift_in_defaults_and_status() -> None:
     git = _object(spec={"masts": 1})
     live = _object(spec={"masts": 1, "sails": 2}, status={"phase": "Afloat"})
-    assert _judge("argodiff", {"git": git, "live": live}) == {"modified": False, "diff": {}}
     drifted = _object(spec={"masts": 3, "sails": 2})
-    assert _judge("argodiff", {"git": git, "live": drifted}) == {"modified": True, "diff": {"spec": {"masts": 1}}}
+    assert _judge("argodiff", {"pairs": [{"git": git, "live": live}, {"git": git, "live": drifted}]}) == [
+        {"modified": False, "diff": {}},
+        {"modified": True, "diff": {"spec": {"masts": 1}}},
+    ]
+
+
+def test_a_script_of_argo_sees_the_object_and_has_tables_but_no_strings() -> None:
+    script = "table.insert(obj.crew, 'cook') obj.fast = obj.spec.masts > 1 return obj"
+    boat = {"spec": {"masts": 2}, "crew": ["mate"]}
+    assert _judge("lua", {"script": script, "objects": [boat]}) == [boat | {"crew": ["mate", "cook"], "fast": True}]
+    with pytest.raises(subprocess.CalledProcessError):
+        _judge("lua", {"script": "return string.upper('x')", "objects": [boat]})

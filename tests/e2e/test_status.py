@@ -3,11 +3,14 @@
 import json
 
 from igpo_cluster.cluster import Cluster
-from igpo_e2e.judges import argo_says_modified, kstatus
-from igpo_e2e.manifests import TINY, documents
+from igpo_e2e.judges import argo_runs, argo_says_modified, kstatus
+from igpo_e2e.manifests import ROOT, TINY, documents
 from igpo_e2e.recorder import Record
 from igpo_e2e.run import Body, Run, phase_of
 
+HEALTH = ROOT / "examples" / "gitops" / "argocd" / "resource_customizations" / "igpo.dev"
+ARGO_CALLS = {"InProgress": "Progressing", "Current": "Healthy", "Failed": "Degraded"}
+"""Words of kstatus in Argo CD's."""
 IN_PROGRESS = {"Pending", "Waiting", "Queued", "Starting", "Restarting", "Suspending"}
 
 
@@ -23,6 +26,19 @@ def test_kstatus_reads_every_status_rightly(record: Record, trained: Run) -> Non
     assert not record.errors
     assert not wrong, json.dumps(wrong[:3], indent=1)
     assert {phase_of(version) for version in versions} >= {"Starting", "Running", "Complete"}
+
+
+def test_argos_health_check_agrees_with_kstatus_on_every_status(record: Record, trained: Run) -> None:
+    versions = [one for one in record.versions if "status" in one and "deletionTimestamp" not in one["metadata"]]
+    for kind in {version["kind"] for version in versions}:
+        ours = [version for version in versions if version["kind"] == kind]
+        for version, verdict, health in zip(
+            ours, kstatus(ours), argo_runs(HEALTH / kind / "health.lua", ours), strict=True
+        ):
+            suspended = phase_of(version) == "Suspended" and verdict == "Current"
+            wanted = "Suspended" if suspended else ARGO_CALLS[verdict]
+            assert health["status"] == wanted, json.dumps(version["status"], indent=1)
+            assert health["message"]
 
 
 def test_every_status_names_the_generation_it_is_about(record: Record, trained: Run) -> None:

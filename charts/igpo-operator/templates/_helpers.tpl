@@ -22,10 +22,30 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{- define "igpo-operator.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
 {{- default (include "igpo-operator.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- required "serviceAccount.create is false; set serviceAccount.name to the service account that the operator shall use" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Name of what belongs to no namespace: two releases of one name may live in two namespaces. */}}
+{{- define "igpo-operator.clusterName" -}}
+{{- printf "%s-%s" (include "igpo-operator.fullname" .) .Release.Namespace -}}
+{{- end -}}
+
+{{/* "true" or "": a right on the whole cluster that is empty in the values comes with scope Cluster only. */}}
+{{- define "igpo-operator.readNodes" -}}
+{{- if kindIs "bool" .Values.rbac.readNodes }}{{ ternary "true" "" .Values.rbac.readNodes }}{{ else }}{{ ternary "true" "" (eq .Values.scope "Cluster") }}{{ end -}}
+{{- end -}}
+{{- define "igpo-operator.aggregateRoles" -}}
+{{- if kindIs "bool" .Values.rbac.aggregateRoles }}{{ ternary "true" "" .Values.rbac.aggregateRoles }}{{ else }}{{ ternary "true" "" (eq .Values.scope "Cluster") }}{{ end -}}
 {{- end -}}
 
 {{/* Peers of the trainers' NetworkPolicies: the operator itself, and whom metricsFrom names. */}}
@@ -36,8 +56,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- toJson (concat (list $operator) .Values.metricsFrom) -}}
 {{- end -}}
 
+{{/* repository, then tag, then digest; without either the chart's appVersion is the tag. */}}
 {{- define "igpo-operator.image" -}}
-{{- printf "%s:%s" .repository (default .appVersion .tag) -}}
+{{- $tag := .tag | default (ternary "" .appVersion (ne .digest "")) -}}
+{{- .repository -}}{{- with $tag }}:{{ . }}{{ end -}}{{- with .digest }}@{{ . }}{{ end -}}
 {{- end -}}
 
 {{/* What the operator may do in a namespace that it watches. No Secrets, no logs. */}}

@@ -75,7 +75,7 @@ def _outdated(observed: Observed, lacking: str) -> Step:
     run = observed.run
     text = (
         f"the CRD of {run.kind.kind} is older than this operator: it lacks {lacking}; install the CRDs of release "
-        f"{observed.facts.version}: kubectl apply --server-side -f crds/, or helm upgrade with crds.install: true"
+        f"{observed.facts.version}: kubectl apply --server-side -f crds/, or helm upgrade with crds.enabled: true"
     )
     return Step(run.status, View(run.status.phase, Reason.CRD_OUTDATED, text, stalled=True))
 

@@ -2,15 +2,14 @@
 
 import json
 import secrets
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
-from igpo_cluster import kwok, programs
+from chartworld.helm import ROOT, rendered
+from igpo_cluster import kwok
 from igpo_cluster.audit import AuditLog
 from igpo_cluster.cluster import Cluster
 from igpo_cluster.control_plane import ControlPlane, Options
@@ -18,8 +17,6 @@ from igpo_cluster.waiting import until
 from operatorworld.process import OperatorProcess
 from operatorworld.runs import Team, sft
 
-ROOT = Path(__file__).parents[3]
-CHART = ROOT / "charts" / "igpo-operator"
 RIGHTS = {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ServiceAccount"}
 
 pytestmark = pytest.mark.timeout(300)  # the first test may have to build helm
@@ -51,7 +48,7 @@ def test_with_a_role_the_operator_does_its_whole_job_in_one_namespace_and_looks_
     alone: Cluster, teams: tuple[Team, Team], operators: Callable[..., OperatorProcess]
 ) -> None:
     ours, theirs = teams
-    account = _install(alone, ours.namespace, {"watchNamespaces": [ours.namespace], "rbac": _NO_CLUSTER_RIGHTS})
+    account = _install(alone, ours.namespace, _scoped(ours))
     audit = alone.audit.mark()
     theirs.apply(sft("tiny"))
     operator = operators(account, namespaces=ours.namespace, may_read_nodes="false").start()
@@ -119,7 +116,7 @@ def test_under_an_older_crd_runs_wait_and_say_so_and_running_ones_are_left_alone
     alone: Cluster, teams: tuple[Team, Team], operators: Callable[..., OperatorProcess]
 ) -> None:
     team, name = teams[0], "lengthalignedsfts.igpo.dev"
-    account = _install(alone, team.namespace, {"watchNamespaces": [team.namespace], "rbac": _NO_CLUSTER_RIGHTS})
+    account = _install(alone, team.namespace, _scoped(team))
     team.add_volumes(2)
     operator = operators(account, namespaces=team.namespace, may_read_nodes="false").start()
     team.apply(sft("before"))
@@ -145,7 +142,35 @@ def test_under_an_older_crd_runs_wait_and_say_so_and_running_ones_are_left_alone
     assert "Traceback" not in operator.log
 
 
-_NO_CLUSTER_RIGHTS = {"readNodes": False}
+def test_two_namespaced_operators_in_one_cluster_each_do_their_own(
+    alone: Cluster, teams: tuple[Team, Team], operators: Callable[..., OperatorProcess]
+) -> None:
+    working = []
+    for team in teams:
+        account = _install(alone, team.namespace, _scoped(team))
+        working.append(operators(account, namespaces=team.namespace, may_read_nodes="false").start())
+    audit = alone.audit.mark()
+    for team in teams:
+        team.apply(sft("tiny"))
+    for team in teams:
+        team.wait_for_phase("tiny", "Running")
+    first, second = teams
+    first.end("tiny-lasft-a1-1", 1, step=5)
+    until(lambda: first.status("tiny")["attempt"]["number"] == 2, "attempt 2 of the first", every=0.2)
+    second.end_all("tiny", 1)
+    second.wait_for_phase("tiny", "Complete")
+    for team, operator, other in zip(teams, working, reversed(teams), strict=True):
+        assert operator.running
+        assert f"{team.namespace}/tiny" in operator.log
+        assert f"{other.namespace}/tiny" not in operator.log
+        assert _refused(audit, team.namespace) == set()
+        asked = {request.namespace for request in audit.requests() if request.user == _account(team.namespace)}
+        assert other.namespace not in asked
+
+
+def _scoped(team: Team) -> dict[str, Any]:
+    """Values of a release for one namespace without any right on the cluster."""
+    return {"scope": "Namespaced", "watchNamespaces": [team.namespace], "crds": {"enabled": False}}
 
 
 def _live(team: Team) -> None:
@@ -172,10 +197,7 @@ def _at(team: Team, attempt: int, phase: str) -> bool:
 
 def _install(cluster: Cluster, namespace: str, values: dict[str, Any]) -> Path:
     """Apply the rights of the chart's service account; a kubeconfig of it, all of whose requests are audited."""
-    words = [str(programs.locate("helm")), "template", "igpo-operator", str(CHART), "-n", namespace]
-    words += ["--kube-version", "1.35.4", "-f", "-"]
-    done = subprocess.run(words, input=json.dumps(values), capture_output=True, text=True, check=True, timeout=60)
-    objects = [document for document in YAML(typ="safe", pure=True).load_all(done.stdout) if document]
+    objects = rendered(values, release="igpo-operator", namespace=namespace)
     cluster.apply(*(one for one in objects if one["kind"] in RIGHTS))
     return cluster.user(_account(namespace), ["igpo.dev/audited"])
 

@@ -2,7 +2,12 @@
 // writes JSON to stdout:
 //
 //	igpo-judges kstatus   an object or a list of objects      -> a list of {"status", "message"}
-//	igpo-judges argodiff  {"git": object, "live": object}     -> {"modified", "diff"}, the diff as a merge patch
+//	igpo-judges argodiff  {"pairs": [{"git", "live"}, ...]}   -> a list of {"modified", "diff"}, the diff as a merge patch
+//	igpo-judges lua       {"script": text, "objects": [...]}  -> a list of what Argo CD's script says of each
+//
+// argodiff compares as Argo CD does by itself (three-way). A pair of "mode": "StructuredMerge" needs "openapi" beside
+// "pairs", what the API server serves as /openapi/v2; one of "ServerSide" also "predicted", the answer to a server-side apply
+// by the manager argocd-controller that is not kept.
 package main
 
 import (
@@ -12,8 +17,6 @@ import (
 	"io"
 	"os"
 
-	"github.com/argoproj/gitops-engine/pkg/diff"
-	jsonpatch "github.com/evanphx/json-patch/v5"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 )
@@ -21,11 +24,6 @@ import (
 type verdict struct {
 	Status  status.Status `json:"status"`
 	Message string        `json:"message"`
-}
-
-type comparison struct {
-	Modified bool            `json:"modified"`
-	Diff     json.RawMessage `json:"diff"`
 }
 
 func main() {
@@ -45,15 +43,17 @@ func judge() (any, error) {
 		return nil, err
 	}
 	if len(os.Args) != 2 {
-		return nil, fmt.Errorf("want one command, kstatus or argodiff; got %d", len(os.Args)-1)
+		return nil, fmt.Errorf("want one command, kstatus, argodiff or lua; got %d", len(os.Args)-1)
 	}
 	switch os.Args[1] {
 	case "kstatus":
 		return kstatus(question)
 	case "argodiff":
 		return argodiff(question)
+	case "lua":
+		return runLua(question)
 	}
-	return nil, fmt.Errorf("no command %q; want kstatus or argodiff", os.Args[1])
+	return nil, fmt.Errorf("no command %q; want kstatus, argodiff or lua", os.Args[1])
 }
 
 func kstatus(question []byte) ([]verdict, error) {
@@ -73,20 +73,4 @@ func kstatus(question []byte) ([]verdict, error) {
 		verdicts = append(verdicts, verdict{Status: result.Status, Message: result.Message})
 	}
 	return verdicts, nil
-}
-
-func argodiff(question []byte) (*comparison, error) {
-	var both struct{ Git, Live unstructured.Unstructured }
-	if err := json.Unmarshal(question, &both); err != nil {
-		return nil, err
-	}
-	result, err := diff.Diff(&both.Git, &both.Live)
-	if err != nil {
-		return nil, err
-	}
-	patch, err := jsonpatch.CreateMergePatch(result.NormalizedLive, result.PredictedLive)
-	if err != nil {
-		return nil, err
-	}
-	return &comparison{Modified: result.Modified, Diff: patch}, nil
 }
