@@ -9,7 +9,6 @@ journals. Nothing is promised, so the exit code says only whether it ran.
 
 import argparse
 import os
-import signal
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -22,10 +21,10 @@ from ablation_arms.plan import REWRITTEN, RL_ARMS, SFT_ARMS, SeedPlan, Settings,
 from ablation_arms.results import read_seed
 from arm_runs.overlap import separate
 from arm_runs.schedule import run_all
+from arm_runs.script import run_script
 
 from igpo_teacher.server import TeacherServer
 from igpo_trainer.cli.run import is_finished
-from igpo_trainer.spec.errors import RunError
 
 ROOT = Path(__file__).parents[1]
 CHAINS = ROOT / "benchmarks" / "ablation_arms"
@@ -94,7 +93,7 @@ def main() -> int:
     )
     seeds = list(dict.fromkeys(arguments.seeds))
     plans = [write_plan(settings, arguments.out / "manifests", seed) for seed in seeds]
-    overlaps = [separate(plan.documents, plan.seed) for plan in plans]
+    overlaps = [separate(plan.jobs, plan.seed) for plan in plans]
     with _teacher(plans, arguments.out, arguments.teacher_port):
         # All SFT first: what starts from it is ready when a place is free.
         jobs = [plan.sft for plan in plans] + [rl.job for plan in plans for rl in plan.rl]
@@ -130,15 +129,5 @@ def _teacher(plans: list[SeedPlan], out: Path, port: int) -> AbstractContextMana
         ) from None
 
 
-def _stop(_signal: int, _frame: object) -> None:
-    raise SystemExit(128 + signal.SIGTERM)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        raise SystemExit(main())
-    except RunError as error:
-        raise SystemExit(f"ablations: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("ablations: stopped; call again to continue") from None
+    run_script("ablations", main)

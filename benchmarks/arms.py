@@ -9,17 +9,15 @@ writes the page with all figures and a chart. Exit code 1 if a promise of the pa
 
 import argparse
 import os
-import signal
 from pathlib import Path
 
 from arm_runs.overlap import overlap_text, separate
 from arm_runs.schedule import run_all
+from arm_runs.script import run_script
 from demo_arms.chart import all_wrong_svg
 from demo_arms.page import Results, arms_table, leads_table, page, verdict
 from demo_arms.plan import write_plans
 from demo_arms.scores import bars, read_arms
-
-from igpo_trainer.spec.errors import RunError
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,7 +58,7 @@ def main() -> int:
         problems=arguments.problems,
         samples=arguments.samples,
     )
-    overlaps = [separate(plan.documents, plan.seed) for plan in plans]
+    overlaps = [separate(plan.jobs, plan.seed) for plan in plans]
     run_all([job for plan in plans for job in plan.jobs], arguments.out, arguments.jobs)
     seeds = [read_arms(plan, arguments.out, arguments.samples) for plan in plans]
     results = Results(
@@ -82,15 +80,5 @@ def main() -> int:
     return 0 if all(bar.passed for bar in results.bars) else 1
 
 
-def _stop(_signal: int, _frame: object) -> None:
-    raise SystemExit(128 + signal.SIGTERM)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        raise SystemExit(main())
-    except RunError as error:
-        raise SystemExit(f"arms: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("arms: stopped; call again to continue") from None
+    run_script("arms", main)

@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from arm_runs.measured import Measured, all_wrong, measurements
+from arm_runs.measured import Measured, all_wrong, measurements, rollouts
 
 from igpo_trainer.observe.estimates import Estimate, Values, pass_at_k
 from igpo_trainer.observe.journal import read_metrics
@@ -121,15 +121,10 @@ def read_course(arm: str, document: Document, out: Path, samples: int, ks: tuple
         train_all_wrong=tuple((r.step, r.groups_initial.all_wrong_ratio or 0.0) for r in steps),
         rescued=sum(r.rescue.rescued for r in steps),
         attempted=sum(r.rescue.attempted for r in steps),
-        rollouts=sum(rollouts(r, spec) for r in steps),
+        rollouts=sum(rollouts(r, spec.group_size) for r in steps),
         seconds=sum(r.time.seconds for r in steps),
         seconds_evaluating=sum(r.time.seconds for r in records if r.event == "evaluation"),
     )
-
-
-def rollouts(record: StepRecord, spec: IGPOTrainingSpec) -> int:
-    """Completions sampled in a step, rescue included."""
-    return record.completions_initial.total + record.rescue.attempted * spec.group_size
 
 
 def network_tokens(record: StepRecord, spec: IGPOTrainingSpec) -> int:
@@ -138,7 +133,7 @@ def network_tokens(record: StepRecord, spec: IGPOTrainingSpec) -> int:
     A completion counts once, not once a denoising step. A group trains on one row in each update: the mean-field
     log-probabilities of all its completions come from one masked canvas.
     """
-    sampled = rollouts(record, spec)
+    sampled = rollouts(record, spec.group_size)
     canvas = spec.completion_length
     prompt = record.tokens.prompt / sampled
     trained = record.updates * record.groups_initial.total

@@ -6,8 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from arm_runs.job import Job, for_seed, write_job
-from demo_arms.plan import sft_and_rl
+from arm_runs.job import Job, for_seed, measure, sft_and_rl, write_job
 
 from ablation_arms.length import rows_network_tokens
 from igpo_trainer.spec.document import Document
@@ -82,11 +81,6 @@ class SeedPlan:
         """SFT and RL."""
         return [self.sft, *(plan.job for plan in self.rl)]
 
-    @property
-    def documents(self) -> list[Document]:
-        """Everything that is trained for this seed."""
-        return [document for job in self.jobs for document in job.documents]
-
 
 def write_plan(settings: Settings, folder: Path, seed: int) -> SeedPlan:
     """Write the manifests of a seed into `folder`.
@@ -151,11 +145,7 @@ def _rl_plan(
 
 
 def _measured(raw: dict[str, Any], settings: Settings, *, every_steps: int = 0) -> dict[str, Any]:
-    """With the hold-out and the evaluations of the ablations: greedy, and several samples at temperature 1."""
-    spec = raw["spec"]
-    spec["dataset"] = spec["dataset"] | {"holdout": {"rows": settings.problems}}
-    sampled = {"source": "holdout", "samples": settings.samples, "temperature": 1.0}
-    spec["evaluation"] = {"everySteps": every_steps, "datasets": [{"source": "holdout"}, sampled]}
+    measure(raw, problems=settings.problems, samples=settings.samples, temperature=1.0, every_steps=every_steps)
     return raw
 
 

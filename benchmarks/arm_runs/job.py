@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from igpo_trainer.spec.document import Document
+from igpo_trainer.spec.igpo import IGPOTrainingSpec
 from igpo_trainer.spec.manifest import load_manifest
 from igpo_trainer.spec.yaml_document import write_document
 
@@ -45,3 +46,27 @@ def for_seed(document: Document, seed: int) -> dict[str, Any]:
     if origin:
         origin["name"] = f"{origin['name']}-seed{seed}"
     return raw
+
+
+def measure(raw: dict[str, Any], *, problems: int, samples: int, temperature: float, every_steps: int = 0) -> None:
+    """Have a document measured on so many held-out problems: one greedy sample each, and several at a temperature."""
+    spec = raw["spec"]
+    spec["dataset"] = spec["dataset"] | {"holdout": {"rows": problems}}
+    sampled = {"source": "holdout", "samples": samples, "temperature": temperature}
+    spec["evaluation"] = {"everySteps": every_steps, "datasets": [{"source": "holdout"}, sampled]}
+
+
+def sft_and_rl(manifest: Path) -> tuple[list[Document], Document]:
+    """The SFT documents and the IGPO document of a manifest.
+
+    Raises SystemExit when the manifest is not SFT followed by one IGPO document.
+    """
+    documents = load_manifest(manifest)
+    sft = [d for d in documents if d.kind == "LengthAlignedSFT"]
+    rl = [d for d in documents if isinstance(d.spec, IGPOTrainingSpec)]
+    if not sft or len(rl) != 1:
+        raise SystemExit(
+            f"{manifest}: holds {len(sft)} LengthAlignedSFT and {len(rl)} IGPOTraining documents; "
+            "give one IGPOTraining and the LengthAlignedSFT it starts from"
+        )
+    return sft, rl[0]

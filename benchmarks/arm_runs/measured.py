@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from igpo_trainer.observe.estimates import Estimate, Values
-from igpo_trainer.observe.records import EvaluationRecord, JournalRecord
+from igpo_trainer.observe.records import EvaluationRecord, JournalRecord, StepRecord
 
 
 @dataclass(frozen=True)
@@ -45,3 +45,8 @@ def measurements(
             assert len(record.right) == problems, f"step {record.step}: {len(record.right)} problems were measured"
             found[record.step] = Measured(record.step, seed, np.array(record.right) / samples)
     return found
+
+
+def rollouts(record: StepRecord, group_size: int) -> int:
+    """Completions sampled in a step, rescue included."""
+    return record.completions_initial.total + record.rescue.attempted * group_size

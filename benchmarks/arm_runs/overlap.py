@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from arm_runs.job import Job
 from igpo_trainer.data.readers import load_split
 from igpo_trainer.data.word_problems import structure
 from igpo_trainer.spec.dataset import BUILTIN_WORD_PROBLEMS
-from igpo_trainer.spec.document import Document
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,12 @@ class Overlap:
         )
 
 
-def separate(documents: Sequence[Document], seed: int) -> Overlap:
+def separate(jobs: Sequence[Job], seed: int) -> Overlap:
     """Prove that no trained problem of any document is held out: neither its prompt nor its structure.
 
     The last document is the one that is measured.
     """
+    documents = [document for job in jobs for document in job.documents]
     foreign = [d for d in documents if d.spec.dataset.source != BUILTIN_WORD_PROBLEMS]
     if foreign:
         raise SystemExit(

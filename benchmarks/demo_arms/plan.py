@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from arm_runs.job import Job, for_seed, write_job
+from arm_runs.job import Job, for_seed, measure, sft_and_rl, write_job
 
 from igpo_trainer.spec.document import Document
-from igpo_trainer.spec.igpo import IGPOTrainingSpec
-from igpo_trainer.spec.manifest import load_manifest
 
 ARMS = ("IGPO", "Resample", "GRPO")
 
@@ -26,27 +24,6 @@ class SeedPlan:
         """SFT and the arms."""
         return [self.sft, *self.arms.values()]
 
-    @property
-    def documents(self) -> list[Document]:
-        """Everything that is trained for this seed."""
-        return [document for job in self.jobs for document in job.documents]
-
-
-def sft_and_rl(manifest: Path) -> tuple[list[Document], Document]:
-    """The SFT documents and the IGPO document of a manifest.
-
-    Raises SystemExit when the manifest is not SFT followed by one IGPO document.
-    """
-    documents = load_manifest(manifest)
-    sft = [d for d in documents if d.kind == "LengthAlignedSFT"]
-    rl = [d for d in documents if isinstance(d.spec, IGPOTrainingSpec)]
-    if not sft or len(rl) != 1:
-        raise SystemExit(
-            f"{manifest}: holds {len(sft)} LengthAlignedSFT and {len(rl)} IGPOTraining documents; "
-            "give one IGPOTraining and the LengthAlignedSFT it starts from"
-        )
-    return sft, rl[0]
-
 
 def write_plans(manifest: Path, folder: Path, seeds: Sequence[int], *, problems: int, samples: int) -> list[SeedPlan]:
     """Write the manifests of every seed into `folder`.
@@ -63,10 +40,7 @@ def _plan(sft: Sequence[Document], rl: Document, folder: Path, seed: int, *, pro
     for arm in ARMS:
         raw = for_seed(rl, seed)
         raw["metadata"]["name"] = f"{rl.name}-{arm.lower()}-seed{seed}"
-        spec = raw["spec"]
-        spec["algorithm"] = arm
-        spec["dataset"] = spec["dataset"] | {"holdout": {"rows": problems}}
-        sampled = {"source": "holdout", "samples": samples, "temperature": rl.spec.sampling.temperature}
-        spec["evaluation"] = {"everySteps": 0, "datasets": [{"source": "holdout"}, sampled]}
+        raw["spec"]["algorithm"] = arm
+        measure(raw, problems=problems, samples=samples, temperature=rl.spec.sampling.temperature)
         arms[arm] = write_job(arm, seed, folder, [raw], after=before.title)
     return SeedPlan(seed, before, arms)

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from arm_runs.measured import Measured, measurements
+from arm_runs.measured import Measured, measurements, rollouts
 
 from demo_arms.plan import ARMS, SeedPlan
 from igpo_trainer.observe.estimates import Estimate
 from igpo_trainer.observe.journal import read_metrics
 from igpo_trainer.observe.records import EndRecord, StepRecord
+from igpo_trainer.spec.igpo import IGPOTrainingSpec
 
 LEAST_LEAD = 0.10
 LEAST_FALL = 0.30
@@ -61,6 +62,7 @@ def _read_arm(name: str, plan: SeedPlan, out: Path, samples: int) -> Arm:
     job = plan.arms[name]
     (run_dir,) = job.run_dirs(out)
     spec = job.documents[0].spec
+    assert isinstance(spec, IGPOTrainingSpec)
     records = read_metrics(run_dir)
     steps = [r for r in records if isinstance(r, StepRecord)]
     (end,) = [r for r in records if isinstance(r, EndRecord)]
@@ -69,7 +71,6 @@ def _read_arm(name: str, plan: SeedPlan, out: Path, samples: int) -> Arm:
     temperature = spec.sampling.temperature
     sampled = measurements(records, plan.seed, samples=samples, temperature=temperature, problems=problems)
     greedy = measurements(records, plan.seed, samples=1, temperature=0.0, problems=problems)
-    size = steps[0].completions_initial.total // steps[0].groups_initial.total
     return Arm(
         algorithm=name,
         seed=plan.seed,
@@ -79,7 +80,7 @@ def _read_arm(name: str, plan: SeedPlan, out: Path, samples: int) -> Arm:
         greedy_end=greedy[end.step],
         rescued_groups=sum(r.rescue.rescued for r in steps),
         replaced_completions=sum(r.replaced for r in steps),
-        rollouts=sum(r.completions_initial.total + r.rescue.attempted * size for r in steps),
+        rollouts=sum(rollouts(r, spec.group_size) for r in steps),
         seconds=sum(r.time.seconds for r in steps),
         all_wrong=tuple((r.step, r.groups_initial.all_wrong_ratio) for r in steps),
     )

@@ -12,6 +12,7 @@ from igpo_e2e.manifests import SFT, tiny
 from igpo_e2e.operator import Operator
 from igpo_e2e.recorder import Record, recording
 from igpo_e2e.run import Run
+from igpo_operator.api.workers import GPU_RESOURCE
 
 LAST = "test_status.py"
 """Judges everything that the other tests made the operator write."""
@@ -19,7 +20,6 @@ SECONDS = 600
 """Longest time of one test, on a machine that does other things as well."""
 FIRST = "test_smoke.py"
 FOLDER = Path(__file__).parent
-GPU = "nvidia.com/gpu"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -71,7 +71,7 @@ def training(cluster: Cluster, record: Record) -> Iterator[str]:
 def gpus(cluster: Cluster) -> Iterator[None]:
     """Say that the node has GPUs: a pod then gets as many processes as it asks for, and they train on the CPU."""
     [node] = cluster.items("nodes")
-    path = f"/status/capacity/{GPU.replace('/', '~1')}"
+    path = f"/status/capacity/{GPU_RESOURCE.replace('/', '~1')}"
     words = ("patch", "node", node["metadata"]["name"], "--subresource=status", "--type=json")
     cluster.kubectl(*words, "--patch", f'[{{"op": "add", "path": "{path}", "value": "16"}}]')
     yield

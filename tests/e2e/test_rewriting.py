@@ -17,10 +17,10 @@ from igpo_e2e.operator import Operator
 from igpo_e2e.ranks import rewriter
 from igpo_e2e.run import Body, Run, condition, phase_of
 from igpo_e2e.teacher import Teacher
+from igpo_operator.api.workers import GPU_RESOURCE
 from igpo_operator.render.names import STAGE_LABEL
 from igpo_teacher.faults import Faults
 
-GPU = "nvidia.com/gpu"
 WRONG = 0.2
 """Share of problems that the teacher solves wrongly."""
 NAME = "length-aligned"
@@ -61,7 +61,7 @@ def test_one_apply_rewrites_aligns_and_reinforces(
     assert source["digest"] == sft.status()["checkpoint"]["digest"]
     assert {"accuracy", "reward"} <= set(rl.status()["metrics"])
     assert {line["event"] for line in _journal(rl)} >= {"step", "evaluation", "end"}
-    assert GPU in json.dumps(sft.pod(0)["spec"]), "the gang has what the stage before it did without"
+    assert GPU_RESOURCE in json.dumps(sft.pod(0)["spec"]), "the gang has what the stage before it did without"
     _nobody_tells_the_key(cluster, operator, teacher, [log.result(), *(_log(run) for run in (sft, rl))])
     for run in (sft, rl):
         _no_file_holds_the_key(volume_folder(run), teacher.key)
@@ -150,7 +150,7 @@ def _stage_is_right(run: Body, pod: Body) -> None:
     ready = condition(run, "Ready")
     assert (ready["status"], ready["reason"]) == ("True", "Rewriting")
     assert pod["metadata"]["labels"][STAGE_LABEL] == "Rewriting"
-    assert GPU not in json.dumps(pod["spec"])
+    assert GPU_RESOURCE not in json.dumps(pod["spec"])
     assert "igpo-rewrite" in pod["spec"]["containers"][0]["command"]
 
 

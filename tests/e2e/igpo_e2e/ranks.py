@@ -38,28 +38,27 @@ def ranks(run: Run) -> list[Rank]:
 
 def launcher(run: Run, node_rank: int) -> int:
     """Process id of the launcher of one pod: the first of its container."""
-    uid = run.body()["metadata"]["uid"]
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and _runs(folder, b"igpo-launch"):
-            environment = _environment(folder)
-            if (environment.get(RUN_ID_VARIABLE), environment.get("PET_NODE_RANK")) == (uid, str(node_rank)):
-                return int(folder.name)
-    raise LookupError(f"no launcher of pod {node_rank} of {run.name}")
+    found = _first(run, b"igpo-launch", "PET_NODE_RANK", node_rank)
+    if found is None:
+        raise LookupError(f"no launcher of pod {node_rank} of {run.name}")
+    return found
 
 
 def rewriter(run: Run, attempt: int) -> int:
     """Process id of the pod that rewrites, seen from the node: the first of its container; waits until it is there."""
+    what = f"the process that rewrites for {run.name}"
+    return until(lambda: _first(run, b"igpo-rewrite", ATTEMPT_VARIABLE, attempt), what, within=60)
+
+
+def _first(run: Run, command: bytes, variable: str, value: int) -> int | None:
+    """Process id of a command of the run whose environment has this value."""
     uid = run.body()["metadata"]["uid"]
-
-    def look() -> int | None:
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdigit() and _runs(folder, b"igpo-rewrite"):
-                environment = _environment(folder)
-                if (environment.get(RUN_ID_VARIABLE), environment.get(ATTEMPT_VARIABLE)) == (uid, str(attempt)):
-                    return int(folder.name)
-        return None
-
-    return until(look, f"the process that rewrites for {run.name}", within=60)
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and _runs(folder, command):
+            environment = _environment(folder)
+            if (environment.get(RUN_ID_VARIABLE), environment.get(variable)) == (uid, str(value)):
+                return int(folder.name)
+    return None
 
 
 def rank_process(run: Run, rank: int, attempt: int | None = None) -> Rank:

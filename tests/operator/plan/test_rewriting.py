@@ -39,6 +39,15 @@ def training(world):
     return world
 
 
+def failed(world, rank, code):
+    """A rank of the gang ends, and with it its attempt."""
+    world.exit(world.of_attempt()[rank], code)
+    world.settle()
+    world.kubelet()
+    world.settle()
+    return world
+
+
 def terms(**changes):
     return Terms.of(spec_of(LENGTH_ALIGNED_SFT, pictures.rewriting_spec(**changes)))
 
@@ -141,11 +150,7 @@ def test_a_stage_that_fails_with_nothing_rewritten_promises_nothing():
 def test_a_gang_that_fails_after_the_stage_says_nothing_of_traces():
     world = rewriting()
     world.finish()
-    training(world)
-    world.exit(world.of_attempt()[0], 65)
-    world.settle()
-    world.kubelet()
-    world.settle()
+    failed(training(world), rank=0, code=65)
     assert world.status.phase is Phase.FAILED
     assert "traces" not in world.status.message
 
@@ -239,11 +244,7 @@ def test_one_that_finishes_while_it_is_being_suspended_is_not_run_again():
 def test_what_is_rewritten_is_not_rewritten_again_after_failures_and_suspends_of_the_gang():
     world = rewriting()
     world.finish()
-    training(world)
-    world.exit(world.of_attempt()[1], 1)
-    world.settle()
-    world.kubelet()
-    world.settle()
+    failed(training(world), rank=1, code=1)
     world.tick(60)
     training(world)
     world.change(suspend=True)

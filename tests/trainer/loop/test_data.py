@@ -41,11 +41,20 @@ def test_rl_keeps_long_traces_and_counts_them(desk):
     assert data.record.overlong_traces == sum(len(e.trace_ids) > 16 for e in data.train) > 0
 
 
-@pytest.mark.parametrize("kind", ["sft", "igpo"])
-def test_more_than_half_of_the_traces_beyond_the_canvas_is_refused(desk, kind):
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("sft", r"60 of 60 traces with their end token are longer than length\.target 16 \(longest 21\); raise it, or"),
+        (
+            "igpo",
+            r"60 of 60 traces are longer than the canvas of 16 tokens \(longest 20\), so most cannot be whole hints",
+        ),
+    ],
+)
+def test_more_than_half_of_the_traces_beyond_the_canvas_is_refused(desk, kind, words):
     make = {"sft": desk.sft, "igpo": desk.igpo}[kind]
     document = make(dataset={"wordProblems": {"difficulties": [{"steps": 4, "share": 1}]}})
-    with pytest.raises(InvalidDataError, match="traces are longer than the canvas of 16 tokens") as caught:
+    with pytest.raises(InvalidDataError, match=words) as caught:
         data_of(desk, document)
     assert caught.value.exit_code == 65
 

@@ -65,8 +65,8 @@ def encode_all(
     """Encode a data set, in order.
 
     `completion_length` is the canvas length L in tokens, `model_limit` the model's largest number of positions.
-    Under `long_traces` Refuse more than half of the traces beyond the canvas is an error; Count is for problems that
-    are only measured, and where the caller has its own rule for them.
+    `long_traces` Refuse is for RL, where more than half of the traces beyond the canvas is an error; Count is for
+    SFT, which has its own rule for them, and for problems that are only measured.
 
     Raises:
         InvalidRunError: maxPromptTokens and canvas exceed the model's limit, or the tokenizer does not serve.

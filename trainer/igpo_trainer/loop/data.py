@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from transformers import PreTrainedTokenizerBase
 
@@ -53,14 +53,12 @@ def load_data(
     `rewritten` is the folder with the teacher's rewrites; without it a spec that has `rewrite` gives no training
     problems, as where a model is only measured. SFT leaves out traces that fit no canvas with their end token.
 
-    Raises InvalidDataError when more than half of the traces are longer than the longest canvas, InvalidRunError when
-    the traces are to be rewritten and the folder holds no finished result for them, and what the readers raise.
+    Raises InvalidDataError when more than half of the traces do not fit, InvalidRunError when the traces are to be
+    rewritten and the folder holds no finished result for them, and what the readers raise.
     """
     began = time.time()
     split = load_split(spec.dataset, spec.prompt, seed=spec.seed)
     length = spec.length if isinstance(spec, LengthAlignedSFTSpec) else None
-    # Under originals: Context the rule for long traces is another, that of _fitting.
-    long_traces: Literal["Refuse", "Count"] = "Count" if spec.longest_canvas > spec.completion_length else "Refuse"
 
     def encoded(
         problems: list[Problem], *, traces: bool, source: str = spec.dataset.source
@@ -72,7 +70,7 @@ def load_data(
             spec.dataset.model_copy(update={"source": source}),
             completion_length=spec.longest_canvas if traces else spec.completion_length,
             model_limit=model_limit,
-            long_traces=long_traces if traces else "Count",
+            long_traces="Refuse" if traces and length is None else "Count",
         )
         return kept, report.dropped_overlong, report.truncated_traces
 
@@ -82,7 +80,7 @@ def load_data(
     reasons.update({OVERLONG: dropped, "duplicate of a held-out prompt": split.removed_duplicates})
     reasons.update({} if rewrite is None else rewrite.dropped)
     if length is not None and problems:
-        train, reasons[f"trace longer than {_longest_field(length)}"] = _fitting(train, length, spec.dataset.source)
+        train, reasons[f"trace longer than {length.longest_field}"] = _fitting(train, length, spec.dataset.source)
         overlong = 0
     heldout, reasons["overlong held-out prompt"], _ = encoded(split.holdout, traces=False)
     others: dict[EvaluationSet, tuple[EncodedProblem, ...]] = {}
@@ -113,26 +111,18 @@ def _counted(reasons: Mapping[str, int]) -> dict[str, int]:
     return {reason: count for reason, count in sorted(reasons.items()) if count}
 
 
-def _longest_field(length: LengthSpec) -> str:
-    return "length.contextTokens" if length.originals == "Context" else "length.target"
-
-
 def _fitting(train: list[EncodedProblem], length: LengthSpec, source: str) -> tuple[list[EncodedProblem], int]:
     """Problems whose trace and end token fit a canvas, and how many do not.
 
-    Raises InvalidDataError when none does; under originals: Context, when fewer than half do.
+    Raises InvalidDataError when fewer than half do.
     """
     fitting = [e for e in train if length.canvas(len(e.trace_ids)) is not None]
     dropped = len(train) - len(fitting)
-    if length.originals == "Context" and 2 * dropped > len(train):
+    if 2 * dropped > len(train):
+        longest = max(len(e.trace_ids) for e in train) + 1
         raise InvalidDataError(
-            f"{source}: {dropped} of {len(train)} traces with their end token are longer than length.contextTokens "
-            f"{length.context_tokens} (longest {max(len(e.trace_ids) for e in train) + 1}); raise length.contextTokens"
-        )
-    if not fitting:
-        raise InvalidDataError(
-            f"{source}: no trace with its end token fits length.target {length.target}; "
-            "raise length.target and sampling.completionLength"
+            f"{source}: {dropped} of {len(train)} traces with their end token are longer than {length.longest_field} "
+            f"{length.longest} (longest {longest}); raise it, or have a teacher shorten them (rewrite)"
         )
     return fitting, dropped
 

@@ -200,7 +200,7 @@ def _context_positions(spec: Spec, data: RunData) -> int | None:
     """Tokens of the longest row whose trace does not fit length.target; None when none is trained."""
     if not isinstance(spec, LengthAlignedSFTSpec):
         return None
-    long = [e for e in data.train if len(e.trace_ids) >= spec.length.target]
+    long = [e for e in data.train if spec.length.canvas(len(e.trace_ids)) != spec.length.target]
     return max((len(e.prompt_ids) for e in long), default=0) + spec.length.longest if long else None
 
 

@@ -87,6 +87,11 @@ class LengthSpec(SpecModel):
         """Longest canvas of training, in tokens."""
         return self.context_tokens if self.originals == "Context" else self.target
 
+    @property
+    def longest_field(self) -> str:
+        """The field of spec that says so."""
+        return "length.contextTokens" if self.originals == "Context" else "length.target"
+
     def canvas(self, trace_tokens: int) -> int | None:
         """Canvas of a trace of so many tokens, which must leave room for its end token; None: it is left out."""
         return next((length for length in (self.target, self.longest) if trace_tokens < length), None)
