@@ -102,7 +102,7 @@ def _manifests(teacher: Teacher) -> list[Body]:
     }
     changes = {
         SFT: {
-            "training": {"steps": 300, "batchSize": 16},
+            "training": {"steps": 200, "batchSize": 16},
             "optimizer": {"learningRate": 3e-3, "warmupUpdates": 5, "schedule": "Constant"},
             "checkpoints": {"everySteps": 100},
         },
