@@ -6,6 +6,7 @@ loads the rules, nobody edits a configuration. Only the images are made here, on
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ _NAME = "igpo"
 _PROGRAMS = ("prometheus-operator", "prometheus-config-reloader", "prometheus", "alertmanager")
 _MODULE, _RELEASE = "prometheus-operator", "github.com/prometheus-operator/prometheus-operator"
 _SELECTED = {"release": "watch"}
+_NOT_NEEDED = {"prometheusagents", "scrapeconfigs", "thanosrulers"}
 _API = "monitoring.coreos.com/v1"
 _USER = {"runAsNonRoot": True, "runAsUser": 1000, "runAsGroup": 2000, "fsGroup": 2000}
 _ENDPOINT = {"interval": "1s", "scrapeTimeout": "1s"}
@@ -71,7 +73,7 @@ def monitoring(cluster: Cluster, operator: Operator) -> Iterator[Monitoring]:
     images = {name: program_image.load(cluster, name) for name in _PROGRAMS}
     with ExitStack() as undo:
         undo.callback(_remove, cluster)
-        cluster.apply_crds(_folder() / "prometheus-operator-crd")
+        cluster.apply_crds(_definitions(cluster))
         cluster.create_namespace(NAMESPACE)
         cluster.apply(*_rights(), _deployment(images), namespace=NAMESPACE)
         undo.callback(operator.install)
@@ -92,13 +94,23 @@ def _remove(cluster: Cluster) -> None:
     for document in _rights():
         if document["kind"].startswith("ClusterRole"):
             cluster.kubectl("delete", document["kind"], document["metadata"]["name"], "--ignore-not-found")
-    cluster.kubectl("delete", "-f", _folder() / "prometheus-operator-crd", "--ignore-not-found")
+    cluster.kubectl("delete", "-f", _definitions(cluster), "--ignore-not-found")
 
 
 @cache
 def _folder() -> Path:
     """The examples of the release that is pinned."""
     return programs.module_folder(_MODULE, _RELEASE) / "example"
+
+
+def _definitions(cluster: Cluster) -> Path:
+    """A folder with its CRDs, but for the large ones of things that it then does not look after."""
+    folder = cluster.folder / "monitoring-crds"
+    folder.mkdir(exist_ok=True)
+    for path in (_folder() / "prometheus-operator-crd").iterdir():
+        if path.stem.partition("_")[2] not in _NOT_NEEDED:
+            shutil.copyfile(path, folder / path.name)
+    return folder
 
 
 def _rights() -> list[dict[str, Any]]:
