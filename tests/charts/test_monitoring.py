@@ -65,7 +65,7 @@ def test_a_run_that_has_ended_answers_two_more_scrapes() -> None:
 
 
 def test_a_namespaced_operator_scrapes_only_its_namespaces() -> None:
-    documents = _rendered(EVERYTHING, watchNamespaces=["a", "b"])
+    documents = _rendered(EVERYTHING, scope="Namespaced", watchNamespaces=["a", "b"], crds={"enabled": False})
     assert _one(documents, "PodMonitor")["spec"]["namespaceSelector"] == {"matchNames": ["a", "b"]}
 
 
