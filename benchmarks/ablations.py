@@ -46,7 +46,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--arms", nargs="+", choices=tuple(RL_ARMS), default=tuple(RL_ARMS), help="RL arms [all]")
     parser.add_argument("--problems", type=int, help="held-out problems [400, or 24]")
     parser.add_argument("--samples", type=int, help="samples per problem at temperature 1 [8, or 4]")
-    parser.add_argument("--every", type=int, help="steps between evaluations [5, or 2]")
+    parser.add_argument("--every", type=int, help="steps between evaluations [10, or 2]")
     parser.add_argument("--context-tokens", type=int, default=48, help="canvas of long originals [%(default)s]")
     parser.add_argument("--teacher-port", type=int, default=8377, help="port of the teacher on this machine, a part "
                         "of the manifests: the same for every call on one --out [%(default)s]")  # fmt: skip
@@ -70,7 +70,7 @@ def _fill_in(arguments: argparse.Namespace) -> None:
         "seeds": [0] if quick else [0, 1, 2],
         "problems": 24 if quick else 400,
         "samples": 4 if quick else 8,
-        "every": 2 if quick else 5,
+        "every": 2 if quick else 10,
     }
     for name, value in values.items():
         if getattr(arguments, name) is None:
