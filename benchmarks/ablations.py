@@ -1,10 +1,10 @@
-"""Ablations on the built-in task: {rewritten, originals} x {IGPO, Resample, GRPO}, η = 1 and τ = 1, by steps and tokens.
+"""Ablations on the built-in task, by steps and by tokens: {rewritten, originals} x {IGPO, Resample, GRPO}, η = 1, τ = 1.
 
 Reads a manifest with a chain of SFT documents, the last of them on verbose traces, and one IGPOTraining document. For
 every seed the verbose traces are rewritten by a teacher (the small HTTP server of tests/teacher, started here) or taken
-as they are on a longer canvas, with as many updates or with as many tokens; from each result start the RL arms, η = 1 and
-τ = 1 from the first only. All goes through `igpo run`: a call after Ctrl-C continues, finished runs are left alone. The page is written from the
-journals. Nothing is promised, so the exit code says only whether it ran.
+as they are on a longer canvas, with as many updates or with as many tokens; from each result start the RL arms, η = 1
+and τ = 1 from the first only. All goes through `igpo run`: a call after Ctrl-C continues, finished runs are left alone.
+The page is written from the journals. Nothing is promised, so the exit code says only whether it ran.
 """
 
 import argparse
