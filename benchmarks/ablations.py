@@ -1,4 +1,4 @@
-"""Ablations on the built-in task, by steps and by tokens: {rewritten, originals} x {IGPO, Resample, GRPO}, η = 1, τ = 1.
+"""Ablations on the built-in task, by steps and tokens: {rewritten, originals} x {IGPO, Resample, GRPO}, η = 1, τ = 1.
 
 Reads a manifest with a chain of SFT documents, the last of them on verbose traces, and one IGPOTraining document. For
 every seed the verbose traces are rewritten by a teacher (the small HTTP server of tests/teacher, started here) or taken
