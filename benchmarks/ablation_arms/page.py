@@ -142,7 +142,7 @@ def between_table(results: Results, reading: Reading) -> str:
 
 
 def cost_table(results: Results) -> str:
-    """What every run cost, and how often its groups needed rescue."""
+    """What every run cost, how often its groups needed rescue, and whether its completions show the work."""
     rows = []
     for sft_arm in results.settings.sft_arms:
         for arm in results.settings.arms_from(sft_arm):
@@ -158,11 +158,12 @@ def cost_table(results: Results) -> str:
                         f"{course.rollouts:,}",
                         f"{100 * sum(wrong) / len(wrong):.1f} %",
                         f"{course.rescued} of {course.attempted}",
+                        f"{course.lengths[0]:.1f} → {course.lengths[1]:.1f}",
                         duration(course.seconds),
                     )
                 )
     head = ("SFT arm", "RL arm", "seed", "network tokens", "rollouts", "training groups all-wrong before rescue")
-    return table((*head, "rescued groups", "time of the steps"), rows)
+    return table((*head, "rescued groups", "tokens a completion, first → last step", "time of the steps"), rows)
 
 
 def _difference(one: RlRuns, arm: str, other: RlRuns, other_arm: str, reading: Reading) -> Estimate:

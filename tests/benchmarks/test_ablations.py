@@ -34,6 +34,10 @@ def tokens_by_step(run_dir):
     return course
 
 
+def mean_tokens(counts):
+    return sum(int(length) * count for length, count in counts.items()) / sum(counts.values())
+
+
 def figures(sampled, greedy):
     """avg@4, pass@2, pass@4, greedy, all-wrong, as means over problems."""
     passed = [mean(1 - comb(4 - c, k) / comb(4, k) for c in sampled) for k in (2, 4)]
@@ -63,6 +67,7 @@ def run(tmp_path, monkeypatch):
 def test_the_page_says_what_the_journals_say_and_a_second_call_only_writes_it(tmp_path, run, capsys):
     assert run() == 0
     page = (tmp_path / "ablations.md").read_text()
+    cost = page.partition("\n## Cost")[2]
     charts = {path: path.read_text() for path in (tmp_path / "images").iterdir()}
     after_sft, steps, tokens = re.split(r"^## Equal .*$", page.partition("\n## Courses")[0], flags=re.MULTILINE)
     steps, _, every_seed = steps.partition("<details>")
@@ -92,6 +97,8 @@ def test_the_page_says_what_the_journals_say_and_a_second_call_only_writes_it(tm
         gap = mean(sampled[4]) / 4 - mean(evaluations(folders[sft, "IGPO"], 4)[4]) / 4
         if rl != "IGPO":
             assert row_of(steps, sft, f"{rl} − IGPO")[1] == pytest.approx(100 * gap, abs=0.051)
+        first, last = (mean_tokens(lines(folder, "step")[which]["completion_lengths"]) for which in (0, -1))
+        assert re.search(rf"^\| {sft} \| {rl} \| 0 \|.* {first:.1f} → {last:.1f} \|", cost, re.MULTILINE)
     ends = {str(evaluations(folder, 4)[4]) for folder in folders.values()}
     assert len(ends) > len(SFT), "the arms hardly differ, so a mixed-up table would not be noticed"
     check_sft(tmp_path, after_sft)
