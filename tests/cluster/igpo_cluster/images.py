@@ -8,6 +8,8 @@ import hashlib
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,9 +108,15 @@ def build_all(root: Path = ROOT) -> list[tuple[str, int]]:
     return found
 
 
-def also_called(cluster: Cluster, reference: str, name: str) -> None:
-    """Give an image that the node has another name, as if it had been pulled from a registry."""
-    ctr(cluster.folder, "images", "tag", "--force", reference, name)
+@contextmanager
+def also_called(cluster: Cluster, names: Mapping[str, str]) -> Iterator[None]:
+    """Give images that the node has other names, `{name: reference}`, as if they had been pulled from a registry."""
+    for name, reference in names.items():
+        ctr(cluster.folder, "images", "tag", "--force", reference, name)
+    try:
+        yield
+    finally:
+        ctr(cluster.folder, "images", "remove", *names)
 
 
 def _transfer(cluster: Cluster, reference: str) -> None:

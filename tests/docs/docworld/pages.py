@@ -22,7 +22,7 @@ REASONS = {
     "needs Argo CD": "an installed one",
     "needs Flux": "an installed one",
     "needs syft": "a program that this repository does not install",
-    "runs the tests": "so that no test can run it",
+    "installs into .venv": "as the targets of make do; no test may change the Python that it runs in",
     "starts a cluster of its own": "and there is one node a machine",
 }
 """Why a block may stay unrun."""
@@ -57,9 +57,17 @@ class Block:
     @property
     def commands(self) -> list[tuple[str, ...]]:
         """Its commands as words, without comments."""
-        joined = self.text.replace("\\\n", " ")
-        lines = (tuple(shlex.split(line, comments=True)) for line in joined.splitlines())
-        return [words for words in lines if words]
+        found, pending = [], ""
+        for line in self.text.replace("\\\n", " ").splitlines():
+            pending += line
+            try:
+                words = tuple(shlex.split(pending, comments=True))
+            except ValueError:  # a quotation goes on in the next line
+                pending += "\n"
+                continue
+            found.append(words)
+            pending = ""
+        return [words for words in found if words]
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
