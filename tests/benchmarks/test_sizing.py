@@ -1,8 +1,9 @@
 import sizing
+from transformers import LlamaConfig, LlamaForCausalLM
+
 from igpo_trainer.models.llada import llama_config
 from igpo_trainer.models.lora import add_lora
 from igpo_trainer.spec.model import LoraSpec
-from transformers import LlamaConfig, LlamaForCausalLM
 
 PAGE = sizing.ROOT / "docs" / "sizing.md"
 SMALL = LlamaConfig(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from chartworld.helm import documents, helm, rendered, run_helm
+from chartworld.helm import CHART, documents, helm, run_helm
 from docworld.pages import ROOT, Block, blocks
 from igpo_operator.api.kinds import IGPO_TRAINING
 from igpo_operator.api.spec import spec_of
@@ -24,8 +24,8 @@ INSTALLS = [
     for words in block.commands
     if words[:2] == ("helm", "upgrade")
 ]
-SERVED = ("monitoring.coreos.com/v1/PodMonitor", "monitoring.coreos.com/v1/ServiceMonitor")
-MORE = ("monitoring.coreos.com/v1/PrometheusRule", "grafana.integreatly.org/v1beta1/GrafanaDashboard")
+APIS = ("monitoring.coreos.com/v1", "grafana.integreatly.org/v1beta1")
+KUBERNETES = ("--kube-version", "1.35.4")
 
 
 def _read(block: Block) -> dict[str, Any]:
@@ -35,9 +35,8 @@ def _read(block: Block) -> dict[str, Any]:
 
 @pytest.mark.parametrize("block", VALUES, ids=str)
 def test_the_chart_has_the_values_that_a_page_sets(block: Block) -> None:
-    served = [f"--api-versions={name}" for name in (*SERVED, *MORE)]
-    words = ("template", "igpo", ROOT / "charts" / "igpo-operator", "--kube-version", "1.35.4", *served)
-    assert documents(helm(*words, values=_read(block)))
+    served = [f"--api-versions={name}" for name in APIS]
+    assert documents(helm("template", "igpo", CHART, *KUBERNETES, *served, values=_read(block)))
 
 
 @pytest.mark.parametrize("block", FIELDS, ids=str)
@@ -58,11 +57,11 @@ def test_what_a_page_installs_renders(block: Block, words: tuple[str, ...]) -> N
     ours = {"--create-namespace", "--take-ownership", "--wait"}
     rest = [word for word in words[3:] if word not in ours]
     rest[1] = str(ROOT / rest[1])
-    done = run_helm("template", *(word.replace("$REGISTRY", "registry.example/team") for word in rest))
+    done = run_helm("template", *KUBERNETES, *(word.replace("$REGISTRY", "registry.example/team") for word in rest))
     assert done.returncode == 0, f"{block}: {shlex.join(words)}: {done.stderr}"
 
 
 def test_the_pages_show_values_and_fields() -> None:
     assert len(VALUES) >= 3
     assert len(FIELDS) >= 5
-    assert rendered()
+    assert len(INSTALLS) >= 5
