@@ -46,6 +46,7 @@ generate: $(READY) ## write the files that are generated from the code
 	$(BIN)/python -m igpo_operator.api.reference docs/api.md
 	$(BIN)/python -m igpo_operator.api.crd crds
 	cp crds/*.yaml charts/igpo-operator/charts/igpo-crds/files/crds/
+	$(BIN)/python benchmarks/sizing.py --page docs/sizing.md
 	PYTHONPATH=tools $(BIN)/python -m igpo_charts $(CHARTS)
 	$(MONITORING) charts/igpo-operator/files/dashboards
 

@@ -1,6 +1,7 @@
 """Every command that the pages tell people to type is run: here, by another test, or it is said why not."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,14 +10,14 @@ from docworld import shell
 from docworld.pages import REASONS, ROOT, Block, blocks, of
 from docworld.pages import shell as shell_blocks
 
-SECONDS = 180
+SECONDS = 300
 COMMANDS = [block for block in blocks() if block.is_shell]
 OTHER_SHELLS = {"bash", "shell", "console", "zsh", "shellsession", "shell-session"}
 OURS = re.compile(r"^(\$ )?(\.venv/bin/|make |igpo |kubectl |helm |docker |python3? |git )", re.MULTILINE)
 DESK = shell_blocks("")
 
 
-@pytest.mark.timeout(600)  # the first may have to build helm and kubectl
+@pytest.mark.timeout(900)  # the first may have to build helm and kubectl
 @pytest.mark.parametrize("page", DESK)
 def test_the_commands_of_a_page_run_at_a_desk(page: str, tmp_path: Path) -> None:
     folder = shell.checkout(tmp_path)
@@ -37,6 +38,13 @@ def test_a_block_that_does_not_run_here_says_what_runs_it_or_why_nothing_does(bl
             _require_run(block, places.split())
         case _:
             raise AssertionError(f"{block} has the mark {block.mark!r}; docworld/pages.py lists those that there are")
+
+
+def test_every_block_is_one_that_bash_can_read() -> None:
+    for block in COMMANDS:
+        done = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), block
+        assert block.commands, block
 
 
 def test_commands_are_in_blocks_that_are_marked_as_such() -> None:
