@@ -8,7 +8,7 @@ MONITORING := PYTHONPATH=monitoring $(BIN)/python -m igpo_monitoring
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-arms ablations test check generate
-.PHONY: cluster cluster-down cluster-images cluster-packages cluster-demo e2e e2e-smoke
+.PHONY: images cluster cluster-down cluster-images cluster-packages cluster-demo e2e e2e-smoke
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -46,6 +46,7 @@ generate: $(READY) ## write the files that are generated from the code
 	$(BIN)/python -m igpo_operator.api.reference docs/api.md
 	$(BIN)/python -m igpo_operator.api.crd crds
 	cp crds/*.yaml charts/igpo-operator/charts/igpo-crds/files/crds/
+	$(BIN)/python benchmarks/sizing.py --page docs/sizing.md
 	PYTHONPATH=tools $(BIN)/python -m igpo_charts $(CHARTS)
 	$(MONITORING) charts/igpo-operator/files/dashboards
 
@@ -57,6 +58,9 @@ cluster-down: $(READY) ## stop it and remove every trace, also of clusters whose
 
 cluster-images: $(READY) ## build the images of this tree and give them to the node of `make cluster`
 	$(CLUSTER) images
+
+images: $(READY) cluster-packages ## build both images by buildah, without a cluster (root); docker can do it, too: docs/install.md
+	$(CLUSTER) build
 
 cluster-packages: $(READY) ## install the system packages that the node and the images need (root, apt)
 	$(CLUSTER) packages
