@@ -7,7 +7,7 @@ CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m igpo_cluster
 MONITORING := PYTHONPATH=monitoring $(BIN)/python -m igpo_monitoring
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-arms ablations test check generate
+.PHONY: help demo demo-arms ablations test check generate pictures
 .PHONY: cluster cluster-down cluster-images cluster-packages cluster-demo e2e e2e-smoke
 
 help: ## list these targets
@@ -48,6 +48,9 @@ generate: $(READY) ## write the files that are generated from the code
 	cp crds/*.yaml charts/igpo-operator/charts/igpo-crds/files/crds/
 	PYTHONPATH=tools $(BIN)/python -m igpo_charts $(CHARTS)
 	$(MONITORING) charts/igpo-operator/files/dashboards
+
+pictures: $(READY) ## draw the dashboards into docs/images (npm, chromium)
+	PYTHONPATH=tests/cluster:tests/monitoring $(BIN)/python monitoring/pictures/draw.py docs/images
 
 cluster: $(READY) ## a throw-away Kubernetes with one node that stays up (root); says how to use and stop it
 	$(CLUSTER) up
