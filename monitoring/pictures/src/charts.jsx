@@ -1,59 +1,101 @@
-// Heatmap, state timeline and XY chart are parts of Grafana's server pages, not of @grafana/ui: simple stand-ins.
-import React from 'react';
+// XY chart, heatmap and state timeline are part of Grafana's server and in no package. These draw them in short on what
+// is: Grafana's plots, axes, scales, legends, units and colors.
+import React, { useMemo } from 'react';
+import { formattedValueToString, getValueFormat } from '@grafana/data';
+import { UPlotChart, UPlotConfigBuilder, VizLayout, VizLegend } from '@grafana/ui';
+import { interpolateBlues } from 'd3-scale-chromatic';
+import { seriesColor, theme } from './frames.js';
 
-const COLORS = ['#7EB26D', '#EAB839', '#6ED0E0', '#EF843C', '#E24D42', '#1F78C1', '#BA43A9', '#705DA0', '#508642', '#CCA300'];
-const PAD = { left: 52, right: 8, top: 6, bottom: 34 };
+const ACROSS = { orientation: 0, direction: 1 }, UP = { orientation: 1, direction: 1 };
+const BELOW = 'bottom', LEFT = 'left';
 
-function Axes({ width, height, x, y, children }) {
-  const w = width - PAD.left - PAD.right, h = height - PAD.top - PAD.bottom;
-  const px = (v) => PAD.left + ((v - x.min) / (x.max - x.min || 1)) * w;
-  const py = (v) => PAD.top + h - ((v - y.min) / (y.max - y.min || 1)) * h;
-  const ticks = [0, 0.25, 0.5, 0.75, 1];
-  return <svg width={width} height={height} fill="#ccccdc" fontSize="11">
-    {ticks.map((t) => <g key={t}>
-      <line x1={PAD.left} x2={width - PAD.right} y1={PAD.top + h * t} y2={PAD.top + h * t} stroke="#2c2f36" />
-      <text x={PAD.left - 6} y={PAD.top + h * (1 - t) + 4} textAnchor="end">{y.label(y.min + t * (y.max - y.min))}</text>
-      <text x={PAD.left + w * t} y={height - 18} textAnchor="middle">{x.label(x.min + t * (x.max - x.min))}</text>
-    </g>)}
-    {children(px, py)}
-  </svg>;
+function Plot({ build, data, items, width, height }) {
+  const config = useMemo(build, []);
+  const legend = items && (
+    <VizLayout.Legend placement="bottom"><VizLegend placement="bottom" displayMode="list" items={items} /></VizLayout.Legend>
+  );
+  return <VizLayout width={width} height={height} legend={legend}>
+    {(w, h) => <UPlotChart config={config} data={data} width={w} height={h} />}
+  </VizLayout>;
 }
 
-const clock = (seconds) => new Date(seconds * 1000).toISOString().slice(11, 16);
-
-export function Steps({ answers, width, height }) {
-  const [steps, values] = answers;
-  const lines = values.map((series) => {
-    const step = steps.find((each) => each.metric.training === series.metric.training && each.metric.kind === series.metric.kind);
-    const at = new Map(step.values.map(([time, value]) => [time, Number(value)]));
-    return { name: series.metric.training, points: series.values.filter(([time]) => at.has(time)).map(([time, v]) => [at.get(time), Number(v)]) };
+// A plot over time whose rows are drawn by `draw(plot, row)` between two lines of its left axis.
+function overTime({ begin, end, rows, label, at, draw, size }) {
+  const builder = new UPlotConfigBuilder('utc');
+  builder.addScale({ scaleKey: 'x', isTime: true, range: () => [begin * 1000, end * 1000], ...ACROSS });
+  builder.addAxis({ scaleKey: 'x', isTime: true, placement: BELOW, timeZone: 'utc', theme });
+  builder.addScale({ scaleKey: 'y', range: () => [0, rows], ...UP });
+  builder.addAxis({
+    scaleKey: 'y', placement: LEFT, theme, size, grid: { show: false }, ticks: { show: false },
+    splits: () => Array.from({ length: rows }, (_, row) => row + at), values: (_, splits) => splits.map((split) => label(Math.floor(split))),
   });
-  const xs = lines.flatMap((line) => line.points.map(([x]) => x)), ys = lines.flatMap((line) => line.points.map(([, y]) => y));
-  const bounds = (all) => ({ min: Math.min(...all), max: Math.max(...all), label: (v) => Number(v.toPrecision(3)).toString() });
-  return <Axes width={width} height={height} x={bounds(xs)} y={bounds(ys)}>{(px, py) => lines.map((line, i) => <g key={i}>
-    <polyline fill="none" stroke={COLORS[i]} strokeWidth="2" points={line.points.map(([x, y]) => `${px(x)},${py(y)}`).join(' ')} />
-    <text x={PAD.left + i * 160} y={height - 3} fill={COLORS[i]}>{line.name}</text></g>)}</Axes>;
+  builder.addSeries({ scaleKey: 'y', pathBuilder: () => null, pointsBuilder: () => undefined, theme, lineColor: 'transparent' });
+  builder.addHook('draw', (plot) => {
+    plot.ctx.save();
+    plot.ctx.beginPath();
+    plot.ctx.rect(plot.bbox.left, plot.bbox.top, plot.bbox.width, plot.bbox.height);
+    plot.ctx.clip();
+    draw(plot);
+    plot.ctx.restore();
+  });
+  return builder;
 }
 
-export function Buckets({ answers, width, height, begin, end }) {
-  const series = answers[0].filter((each) => each.metric.le !== '+Inf').sort((a, b) => Number(a.metric.le) - Number(b.metric.le));
-  const counts = new Map();
-  series.forEach((each, row) => each.values.forEach(([time, value]) => counts.set(`${row} ${time}`, Number(value))));
-  const times = [...new Set(series.flatMap((each) => each.values.map(([time]) => time)))].sort((a, b) => a - b);
-  const cells = times.flatMap((time) => series.map((_, row) => ({ time, row, n: Math.max(0, (counts.get(`${row} ${time}`) ?? 0) - (counts.get(`${row - 1} ${time}`) ?? 0)) })));
-  const most = Math.max(...cells.map((cell) => cell.n), 1);
-  const step = times.length > 1 ? times[1] - times[0] : 60;
-  const y = { min: 0, max: series.length, label: (v) => series[Math.min(series.length - 1, Math.floor(v))]?.metric.le };
-  return <Axes width={width} height={height} x={{ min: begin, max: end, label: clock }} y={y}>{(px, py) => cells.filter((cell) => cell.n > 0).map((cell, i) =>
-    <rect key={i} x={px(cell.time)} y={py(cell.row + 1)} width={px(cell.time + step) - px(cell.time)} height={py(cell.row) - py(cell.row + 1)} fill="#5794F2" opacity={0.15 + 0.85 * (cell.n / most)} />)}</Axes>;
+function fill(plot, from, to, row, share, color) {
+  const left = plot.valToPos(from, 'x', true), right = plot.valToPos(to, 'x', true);
+  const top = plot.valToPos(row + share, 'y', true), bottom = plot.valToPos(row + 1 - share, 'y', true);
+  plot.ctx.fillStyle = color;
+  plot.ctx.fillRect(left, Math.min(top, bottom), Math.max(1, right - left + 0.5), Math.abs(bottom - top));
+}
+
+const apart = (values) => Math.min(...values.slice(1).map((value, i) => value - values[i]));
+const run = ({ namespace, kind, training }) => `${namespace} ${kind} ${training}`;
+
+export function Steps({ panel, answers, width, height }) {
+  const [steps, values] = answers;
+  const lines = values.map(({ metric, values: points }) => {
+    const step = new Map(steps.find((each) => run(each.metric) === run(metric)).values);
+    return { name: metric.training, at: new Map(points.filter(([time]) => step.has(time)).map(([time, value]) => [Number(step.get(time)), Number(value)])) };
+  });
+  const xs = [...new Set(lines.flatMap((line) => [...line.at.keys()]))].sort((a, b) => a - b);
+  const data = [xs, ...lines.map((line) => xs.map((x) => line.at.get(x) ?? null))];
+  const format = getValueFormat(panel.fieldConfig.defaults.unit);
+  const build = () => {
+    const builder = new UPlotConfigBuilder('utc');
+    builder.addScale({ scaleKey: 'x', isTime: false, range: (_, low, high) => [low - 0.5, high + 0.5], ...ACROSS });
+    builder.addAxis({ scaleKey: 'x', placement: BELOW, label: 'Step', theme, formatValue: String });
+    builder.addScale({ scaleKey: 'y', ...UP });
+    builder.addAxis({ scaleKey: 'y', placement: LEFT, theme, formatValue: (v, decimals) => formattedValueToString(format(v, decimals)) });
+    lines.forEach((_, i) => builder.addSeries({
+      scaleKey: 'y', theme, drawStyle: 'line', lineWidth: 2, lineColor: seriesColor(i), showPoints: 'always', pointSize: 5, spanNulls: true,
+    }));
+    return builder;
+  };
+  const items = lines.map((line, i) => ({ label: line.name, color: seriesColor(i), yAxis: 1 }));
+  return <Plot build={build} data={data} items={items} width={width} height={height} />;
+}
+
+export function Buckets({ frames, width, height, begin, end }) {
+  const bound = (frame) => Number(frame.fields[1].labels.le.replace('+Inf', 'Infinity'));
+  const rows = frames.toSorted((a, b) => bound(a) - bound(b));
+  const upTo = rows.map((frame) => new Map(frame.fields[0].values.map((time, i) => [time, frame.fields[1].values[i]])));
+  const times = rows[0]?.fields[0].values ?? [];
+  const counts = upTo.map((row, i) => times.map((time) => (row.get(time) ?? 0) - (upTo[i - 1]?.get(time) ?? 0)));
+  const most = Math.max(...counts.flat(), 1), wide = apart(times);
+  const draw = (plot) => counts.forEach((row, i) => row.forEach((count, j) => {
+    if (count > 0.01) fill(plot, times[j] - wide, times[j], i, 0.03, interpolateBlues(1 - 0.9 * Math.sqrt(count / most)));
+  }));
+  const label = (row) => (rows[row - 1] ? String(bound(rows[row - 1])).replace('Infinity', '∞') : '0');
+  const build = () => overTime({ begin, end, rows: rows.length, label, at: 0, draw });
+  return <Plot build={build} data={[times, times.map(() => null)]} width={width} height={height} />;
 }
 
 export function States({ frames, width, height, begin, end }) {
-  const label = 150, row = (height - 20) / Math.max(frames.length, 1);
-  const px = (time) => label + ((time / 1000 - begin) / (end - begin)) * (width - label);
-  return <svg width={width} height={height} fill="#ccccdc" fontSize="11">{frames.map((frame, i) => {
-    const times = frame.fields[0].values;
-    return <g key={i}><text x="0" y={i * row + row / 2 + 4}>{frame.fields[1].config.displayName}</text>
-      {times.map((time, j) => <rect key={j} x={px(time)} y={i * row + 2} width={Math.max(2, px(time + 60000) - px(time))} height={row - 4} fill={COLORS[i % COLORS.length]} />)}</g>;
-  })}</svg>;
+  const rows = frames.toReversed();
+  const wide = Math.min(...rows.map((frame) => frame.fields[0].config.interval));
+  const draw = (plot) => rows.forEach((frame, i) => frame.fields[0].values.forEach((time) => fill(plot, time, time + wide, i, 0.1, seriesColor(i))));
+  const label = (row) => rows[row]?.fields[1].config.displayName ?? '';
+  const build = () => overTime({ begin, end, rows: rows.length, label, at: 0.5, draw });
+  const times = [begin * 1000, end * 1000];
+  return <Plot build={build} data={[times, [null, null]]} width={width} height={height} />;
 }
