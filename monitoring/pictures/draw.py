@@ -31,8 +31,8 @@ Body = dict[str, Any]
 class Shot:
     """A picture: a dashboard, the runs that are chosen, and the moment at which somebody looks.
 
-    `until`: the step of `run` after which that moment is; `since`: seconds before it at which the graphs begin, 0: with
-    the recording. `rows`: which of the dashboard's rows are shown, all without.
+    `until`: the step of `run` after which that moment is, a minute before the next; `since`: seconds before it at which
+    the graphs begin, 0: with the recording. `rows`: which of the dashboard's rows are shown, all without.
     """
 
     name: str
@@ -134,7 +134,7 @@ def _empty(shown: Body) -> list[str]:
 
 def _moment(shot: Shot, recorded: History) -> float:
     steps = recorded.server.over(f"max(igpo_trainer_step{{{shot.run}}})", recorded.begin, recorded.end, STEP)
-    return float(max(at for at, step in steps[0]["values"] if float(step) <= shot.until))
+    return float(max(at for at, step in steps[0]["values"] if float(step) <= shot.until)) - 2 * STEP
 
 
 def _pattern(choice: str) -> str:
