@@ -65,7 +65,7 @@ def test_a_run_that_has_ended_answers_two_more_scrapes() -> None:
 
 
 def test_a_namespaced_operator_scrapes_only_its_namespaces() -> None:
-    documents = _rendered(EVERYTHING, watchNamespaces=["a", "b"])
+    documents = _rendered(EVERYTHING, scope="Namespaced", watchNamespaces=["a", "b"], crds={"enabled": False})
     assert _one(documents, "PodMonitor")["spec"]["namespaceSelector"] == {"matchNames": ["a", "b"]}
 
 
@@ -187,7 +187,7 @@ def _refusal(monitoring: Body, apis: tuple[str, ...] = APIS) -> str:
 
 def _template(values: Body, apis: tuple[str, ...]) -> "subprocess.CompletedProcess[str]":
     words = [str(programs.locate("helm")), "template", "igpo", str(CHART), "-n", "igpo-system", "-f", "-"]
-    words += ["--kube-version", "1.35.4", "--set", "crds.install=false"]
+    words += ["--kube-version", "1.35.4", "--set", "crds.enabled=false"]
     words += [word for api in apis for word in ("--api-versions", api)]
     return subprocess.run(words, input=json.dumps(values), capture_output=True, text=True, check=False, timeout=60)
 
