@@ -8,6 +8,7 @@ import pytest
 
 from igpo_cluster.cluster import Cluster
 from igpo_cluster.images import Images
+from igpo_e2e import monitoring
 from igpo_e2e.manifests import SFT, tiny
 from igpo_e2e.operator import Operator
 from igpo_e2e.recorder import Record, recording
@@ -32,6 +33,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.e2e)
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(SECONDS))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build Prometheus and what belongs to it before the time limit of the first test that needs it runs."""
+    if any("watched" in getattr(item, "fixturenames", ()) for item in session.items):
+        monitoring.locate_programs()
 
 
 @pytest.fixture(scope="session")
