@@ -34,7 +34,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "CRDs of a namespaced release": (
         {"scope": "Namespaced", "watchNamespaces": ["team-a"]},
         "CRDs belong to the whole cluster, and scope is Namespaced; set crds.enabled to false and install the chart "
-        "igpo-crds once for all, or set crds.allowNamespaced to true in the one release that shall own them",
+        "igpo-crds once for all (with --take-ownership if a release of igpo-operator has made them), or set "
+        "crds.allowNamespaced to true in the one release that shall own them",
     ),
     "a digest without its algorithm": (
         {"image": {"digest": DIGEST.removeprefix("sha256:")}},
