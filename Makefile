@@ -8,7 +8,7 @@ MONITORING := PYTHONPATH=monitoring $(BIN)/python -m igpo_monitoring
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-arms ablations test check generate
-.PHONY: cluster cluster-down cluster-images cluster-packages cluster-demo e2e e2e-smoke
+.PHONY: images cluster cluster-down cluster-images cluster-packages cluster-demo e2e e2e-smoke
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -57,6 +57,9 @@ cluster-down: $(READY) ## stop it and remove every trace, also of clusters whose
 
 cluster-images: $(READY) ## build the images of this tree and give them to the node of `make cluster`
 	$(CLUSTER) images
+
+images: $(READY) cluster-packages ## build both images by buildah, without a cluster (root); docker can do it, too: docs/install.md
+	$(CLUSTER) build
 
 cluster-packages: $(READY) ## install the system packages that the node and the images need (root, apt)
 	$(CLUSTER) packages

@@ -1,4 +1,8 @@
-"""Releases of the chart, installed, upgraded and uninstalled by the real helm on a real API server."""
+"""Releases of the chart, installed, upgraded and uninstalled by the real helm on a real API server.
+
+Those for single namespaces are what docs/install.md, charts/igpo-operator/README.md and
+charts/igpo-operator/charts/igpo-crds/README.md tell people to type.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path

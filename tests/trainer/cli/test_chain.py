@@ -1,4 +1,7 @@
-"""examples/length-aligned.yaml in small, by `igpo run`: verbose traces, a teacher over HTTP, SFT, IGPO, evaluation."""
+"""examples/length-aligned.yaml in small, by `igpo run`: verbose traces, a teacher over HTTP, SFT, IGPO, evaluation.
+
+Runs what README.md and docs/rewrite.md tell people to type.
+"""
 
 import json
 from pathlib import Path
