@@ -1,4 +1,7 @@
-"""From the release before: what helm refuses and why, and whose the CRDs are. Helm and a control plane, no node."""
+"""From the release before: what helm refuses and why, and whose the CRDs are. Helm and a control plane, no node.
+
+The commands are those of docs/upgrade.md.
+"""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,7 @@
-"""An upgrade of the chart never changes a run that has begun; from the release before, and to another trainer."""
+"""An upgrade of the chart never changes a run that has begun; from the release before, and to another trainer.
+
+The command and the promises are those of docs/upgrade.md.
+"""
 
 import secrets
 import signal

@@ -22,8 +22,7 @@ from igpo_cluster.workspace import Workspace
 STANDING = "IGPO_E2E_CLUSTER"
 """Variable with the name of a cluster that is up (`dev` is that of `make cluster`), for quick turns at a desk."""
 OF_USER = "IGPO_E2E_USE_KUBECONFIG"
-"""With 1, the cluster is what KUBECONFIG says; it can pull IGPO_E2E_{OPERATOR,TRAINER}_IMAGE and, for tests of upgrades,
-IGPO_E2E_PREVIOUS_OPERATOR_IMAGE."""
+"""With 1, the cluster is what KUBECONFIG says, and pulls IGPO_E2E_{OPERATOR,TRAINER}_IMAGE (and PREVIOUS_OPERATOR)."""
 _OPTIONS = Options(name="tests", kwok=True)
 _QUEUED = Options(name="queued", kwok=True, kueue=True)
 
