@@ -89,7 +89,7 @@ def test_a_pod_monitor_can_stand_in_for_service_and_service_monitor() -> None:
 def test_thresholds_waiting_times_severities_and_labels_of_alerts_are_values() -> None:
     rules = {
         "enabled": True,
-        "thresholds": {"stalledSeconds": 42, "gpuIdlePercent": 7.5},
+        "thresholds": {"stalledSeconds": 42.5, "gpuIdlePercent": 7.5},
         "overrides": {"IGPOTrainingStalled": {"for": "1m", "severity": "page"}},
         "disabled": ["IGPOTrainingGPUIdle"],
         "alertLabels": {"team": "ml"},
@@ -98,7 +98,7 @@ def test_thresholds_waiting_times_severities_and_labels_of_alerts_are_values() -
     }
     alerts = _alerts(_rendered({"rules": rules}))
     stalled = alerts["IGPOTrainingStalled"]
-    assert re.search(r"> 42\s", stalled["expr"])
+    assert re.search(r"> 42\.5\s", stalled["expr"])
     assert stalled["for"] == "1m"
     assert stalled["labels"] == {"severity": "page", "team": "ml"}
     assert stalled["annotations"]["runbook_url"] == "https://wiki.example/igpo/IGPOTrainingStalled.md"

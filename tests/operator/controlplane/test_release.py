@@ -85,6 +85,7 @@ def test_a_release_is_installed_upgraded_and_uninstalled_and_leaves_crds_and_run
 
 def test_two_namespaced_releases_share_the_crds_and_one_may_go(empty: Cluster) -> None:
     _helm(empty, "upgrade", "--install", "igpo-crds", CRDS_CHART, "-n", "igpo-system")
+    until(lambda: _is_served(empty), "runs to be accepted", every=0.5)
     for namespace in ("team-a", "team-b"):
         values = {"scope": "Namespaced", "watchNamespaces": [namespace], "crds": {"enabled": False}}
         notes = _install(empty, namespace, values)
