@@ -13,7 +13,11 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown value": ({"imagee": {"tag": "1"}}, "at '': additional properties 'imagee' not allowed"),
     "an unknown value in a map": ({"rbac": {"readNode": True}}, "at '/rbac': additional properties 'readNode' not"),
-    "a value of the former chart": ({"crds": {"install": True}}, "at '/crds': additional properties 'install' not"),
+    "a value of the former chart": (
+        {"crds": {"install": True}},
+        "crds.install is called crds.enabled now; remove it from your values, and upgrade with --values or "
+        "--reset-then-reuse-values",
+    ),
     "an unknown setting": (
         {"config": {"logLevl": "DEBUG"}},
         "at '/config': additional properties 'logLevl' not allowed",
