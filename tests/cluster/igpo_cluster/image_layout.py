@@ -15,11 +15,15 @@ _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _NAME = "io.containerd.image.name"
 
 
-def single_file_image(archive: Path, name: str, executable: Path) -> None:
-    """Write to `archive` an image called `name` whose only file and entry point is the static `executable`."""
+def single_file_image(archive: Path, name: str, executable: Path, folder: str = "") -> None:
+    """Write to `archive` an image called `name` whose only file and entry point is the static `executable`.
+
+    It lies in `folder`, given as `bin/`, or in the root.
+    """
+    place = folder + executable.name
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
-        entry = tarfile.TarInfo(executable.name)
+        entry = tarfile.TarInfo(place)
         entry.mode = 0o755
         entry.size = executable.stat().st_size
         with executable.open("rb") as file:
@@ -30,7 +34,7 @@ def single_file_image(archive: Path, name: str, executable: Path) -> None:
         config = {
             "architecture": "amd64",
             "os": "linux",
-            "config": {"Entrypoint": [f"/{executable.name}"]},
+            "config": {"Entrypoint": [f"/{place}"]},
             "rootfs": {"type": "layers", "diff_ids": [layers[0]["digest"]]},
         }
         described = _blob(tar, json.dumps(config).encode(), "application/vnd.oci.image.config.v1+json")

@@ -25,7 +25,8 @@ from igpo_cluster.progress import timed
 from igpo_cluster.stored_image import StoredImage
 
 ROOT = Path(__file__).parents[3]
-_INPUTS = ("pyproject.toml", "README.md", "LICENSE", "images", "trainer", "operator", ".dockerignore")
+INPUTS = ("pyproject.toml", "README.md", "LICENSE", "images", "trainer", "operator", ".dockerignore")
+"""What images are made of."""
 _VERSIONS = 4
 _COLD = {"operator": "1 min", "trainer": "6 min the first time, 15 s after a change of code"}
 
@@ -62,7 +63,7 @@ def load(cluster: Cluster, name: str, root: Path = ROOT) -> str:
 def reference_of(name: str, root: Path = ROOT) -> str:
     """The reference of the image `name` of `root`: its tag is a hash of all files that the image may hold."""
     digest = hashlib.sha256(name.encode())
-    for top in (root / entry for entry in _INPUTS):
+    for top in (root / entry for entry in INPUTS):
         files = sorted(top.rglob("*")) if top.is_dir() else [top] if top.exists() else []
         for path in files:
             if path.is_file() and "__pycache__" not in path.parts and ".egg-info" not in str(path):

@@ -39,6 +39,7 @@ class Program:
 _PROMETHEUS = "github.com/prometheus/prometheus/cmd"
 _DISCOVERY = "remove_all_sd,enable_kubernetes_sd,enable_file_sd"
 """Prometheus knows the targets of every cloud; ours are pods and files."""
+_OPERATOR = "github.com/prometheus-operator/prometheus-operator"
 
 PROGRAMS = {
     program.name: program
@@ -59,6 +60,16 @@ PROGRAMS = {
         Program("kueue", "sigs.k8s.io/kueue/cmd/kueue", "3 min", module="kueue"),
         Program("promtool", f"{_PROMETHEUS}/promtool", "2 min", module="prometheus", tags=_DISCOVERY),
         Program("prometheus", f"{_PROMETHEUS}/prometheus", "3 min", module="prometheus", tags=_DISCOVERY),
+        Program("prometheus-operator", f"{_OPERATOR}/cmd/operator", "2 min", module="prometheus-operator"),
+        Program(
+            "prometheus-config-reloader",
+            f"{_OPERATOR}/cmd/prometheus-config-reloader",
+            "10 s",
+            module="prometheus-operator",
+        ),
+        Program(
+            "alertmanager", "github.com/prometheus/alertmanager/cmd/alertmanager", "1 min", module="prometheus-operator"
+        ),
         Program("igpo-judges", "igpo.dev/programs/judges", "2 min", module="judges"),
     )
 }
@@ -90,6 +101,12 @@ def locate(name: str) -> Path:
 def module_folder(module: str, dependency: str) -> Path:
     """Where the sources of `dependency`, as pinned by our `module`, lie on this machine."""
     answer = json.loads(_go("mod", "download", "-json", dependency, cwd=MODULES / module))
+    return Path(answer["Dir"])
+
+
+def released_folder(module: str, version: str) -> Path:
+    """Where the sources of a released module lie on this machine; for one of which nothing is built."""
+    answer = json.loads(_go("mod", "download", "-json", f"{module}@{version}", cwd=MODULES))
     return Path(answer["Dir"])
 
 
