@@ -4,11 +4,12 @@ BIN := .venv/bin
 READY := .venv/ready
 CHARTS := charts/igpo-operator charts/igpo-operator/charts/igpo-crds
 CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m igpo_cluster
+PICTURES := monitoring/pictures
 MONITORING := PYTHONPATH=monitoring $(BIN)/python -m igpo_monitoring
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-arms ablations test check generate
-.PHONY: cluster cluster-down cluster-images cluster-packages cluster-demo e2e e2e-smoke
+.PHONY: help demo demo-arms ablations test check generate pictures
+.PHONY: images cluster cluster-down cluster-images cluster-packages cluster-demo e2e e2e-smoke
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -46,8 +47,18 @@ generate: $(READY) ## write the files that are generated from the code
 	$(BIN)/python -m igpo_operator.api.reference docs/api.md
 	$(BIN)/python -m igpo_operator.api.crd crds
 	cp crds/*.yaml charts/igpo-operator/charts/igpo-crds/files/crds/
+	$(BIN)/python benchmarks/sizing.py --page docs/sizing.md
 	PYTHONPATH=tools $(BIN)/python -m igpo_charts $(CHARTS)
 	$(MONITORING) charts/igpo-operator/files/dashboards
+
+pictures: $(READY) $(PICTURES)/dist/index.html ## draw the dashboards into docs/images (node ≥ 20, npm, chromium)
+	PYTHONPATH=tests/cluster:tests/monitoring $(BIN)/python $(PICTURES)/draw.py docs/images
+
+$(PICTURES)/dist/index.html: $(PICTURES)/node_modules/.package-lock.json $(wildcard $(PICTURES)/*.html $(PICTURES)/*.js $(PICTURES)/src/*)
+	cd $(PICTURES) && npm run build
+
+$(PICTURES)/node_modules/.package-lock.json: $(PICTURES)/package-lock.json
+	cd $(PICTURES) && npm ci
 
 cluster: $(READY) ## a throw-away Kubernetes with one node that stays up (root); says how to use and stop it
 	$(CLUSTER) up
@@ -57,6 +68,9 @@ cluster-down: $(READY) ## stop it and remove every trace, also of clusters whose
 
 cluster-images: $(READY) ## build the images of this tree and give them to the node of `make cluster`
 	$(CLUSTER) images
+
+images: $(READY) cluster-packages ## build both images by buildah, without a cluster (root); docker can do it, too: docs/install.md
+	$(CLUSTER) build
 
 cluster-packages: $(READY) ## install the system packages that the node and the images need (root, apt)
 	$(CLUSTER) packages

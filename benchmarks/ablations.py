@@ -1,10 +1,10 @@
-"""Ablations on the built-in task: {rewritten, originals} x {IGPO, η = 1, τ = 1, Resample, GRPO}, by steps and tokens.
+"""Ablations on the built-in task, by steps and tokens: {rewritten, originals} x {IGPO, Resample, GRPO}, η = 1, τ = 1.
 
 Reads a manifest with a chain of SFT documents, the last of them on verbose traces, and one IGPOTraining document. For
 every seed the verbose traces are rewritten by a teacher (the small HTTP server of tests/teacher, started here) or taken
-as they are on a longer canvas, with as many updates or with as many tokens; from each result start all RL arms. All
-goes through `igpo run`: a call after Ctrl-C continues, finished runs are left alone. The page is written from the
-journals. Nothing is promised, so the exit code says only whether it ran.
+as they are on a longer canvas, with as many updates or with as many tokens; from each result start the RL arms, η = 1
+and τ = 1 from the first only. All goes through `igpo run`: a call after Ctrl-C continues, finished runs are left alone.
+The page is written from the journals. Nothing is promised, so the exit code says only whether it ran.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--arms", nargs="+", choices=tuple(RL_ARMS), default=tuple(RL_ARMS), help="RL arms [all]")
     parser.add_argument("--problems", type=int, help="held-out problems [400, or 24]")
     parser.add_argument("--samples", type=int, help="samples per problem at temperature 1 [8, or 4]")
-    parser.add_argument("--every", type=int, help="steps between evaluations [5, or 2]")
+    parser.add_argument("--every", type=int, help="steps between evaluations [10, or 2]")
     parser.add_argument("--context-tokens", type=int, default=48, help="canvas of long originals [%(default)s]")
     parser.add_argument("--teacher-port", type=int, default=8377, help="port of the teacher on this machine, a part "
                         "of the manifests: the same for every call on one --out [%(default)s]")  # fmt: skip
@@ -70,7 +70,7 @@ def _fill_in(arguments: argparse.Namespace) -> None:
         "seeds": [0] if quick else [0, 1, 2],
         "problems": 24 if quick else 400,
         "samples": 4 if quick else 8,
-        "every": 2 if quick else 5,
+        "every": 2 if quick else 10,
     }
     for name, value in values.items():
         if getattr(arguments, name) is None:

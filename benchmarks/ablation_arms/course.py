@@ -10,6 +10,7 @@ from arm_runs.measured import Measured, all_wrong, measurements, rollouts
 
 from igpo_trainer.observe.estimates import Estimate, Values, pass_at_k
 from igpo_trainer.observe.journal import read_metrics
+from igpo_trainer.observe.lengths import mean_length
 from igpo_trainer.observe.records import EndRecord, StepRecord
 from igpo_trainer.spec.document import Document
 from igpo_trainer.spec.igpo import IGPOTrainingSpec
@@ -67,6 +68,8 @@ class Course:
     rescued: int
     attempted: int
     rollouts: int
+    lengths: tuple[float, float]
+    """Mean tokens of a completion, before rescue, in the first and the last step."""
     seconds: float
     """Of the steps, without evaluations."""
     seconds_evaluating: float
@@ -122,6 +125,7 @@ def read_course(arm: str, document: Document, out: Path, samples: int, ks: tuple
         rescued=sum(r.rescue.rescued for r in steps),
         attempted=sum(r.rescue.attempted for r in steps),
         rollouts=sum(rollouts(r, spec.group_size) for r in steps),
+        lengths=(mean_length(steps[0].completion_lengths) or 0.0, mean_length(steps[-1].completion_lengths) or 0.0),
         seconds=sum(r.time.seconds for r in steps),
         seconds_evaluating=sum(r.time.seconds for r in records if r.event == "evaluation"),
     )

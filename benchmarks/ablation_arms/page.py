@@ -99,7 +99,7 @@ def means_table(results: Results, reading: Reading) -> str:
     """For each SFT and RL arm the mean over seeds and the range of the seeds."""
     rows = []
     for sft_arm in results.settings.sft_arms:
-        for arm in results.settings.rl_arms:
+        for arm in results.settings.arms_from(sft_arm):
             scores = [reading(runs.courses[arm]) for runs in runs_of(results.seeds, sft_arm)]
             rows.append((sft_arm, arm, *(_mean_and_range([value(s) for s in scores]) for value in _values(results))))
     return table(("SFT arm", "RL arm", *_head(results)), rows)
@@ -110,7 +110,7 @@ def seeds_table(results: Results, reading: Reading) -> str:
     rows = [
         (sft_arm, arm, runs.plan.label, *_figures(reading(runs.courses[arm]), results))
         for sft_arm in results.settings.sft_arms
-        for arm in results.settings.rl_arms
+        for arm in results.settings.arms_from(sft_arm)
         for runs in runs_of(results.seeds, sft_arm)
     ]
     return table(("SFT arm", "RL arm", "seed", *_head(results)), rows)
@@ -121,7 +121,7 @@ def leads_table(results: Results, reading: Reading) -> str:
     rows = []
     for sft_arm in results.settings.sft_arms:
         runs = runs_of(results.seeds, sft_arm)
-        for arm in results.settings.rl_arms:
+        for arm in results.settings.arms_from(sft_arm):
             if arm == DEFAULT_ARM or DEFAULT_ARM not in results.settings.rl_arms:
                 continue
             found = [_difference(r, arm, r, DEFAULT_ARM, reading) for r in runs]
@@ -135,17 +135,17 @@ def between_table(results: Results, reading: Reading) -> str:
     rows = []
     for other in others:
         pairs = list(zip(runs_of(results.seeds, other), runs_of(results.seeds, first), strict=True))
-        for arm in results.settings.rl_arms:
+        for arm in results.settings.arms_from(other):
             found = [_difference(one, arm, two, arm, reading) for one, two in pairs]
             rows.append((arm, f"{other} − {first}", _mean_of(found), *map(points, found)))
     return table(("RL arm", "difference", "mean", *_seed_columns(results)), rows)
 
 
 def cost_table(results: Results) -> str:
-    """What every run cost, and how often its groups needed rescue."""
+    """What every run cost, how often its groups needed rescue, and whether its completions show the work."""
     rows = []
     for sft_arm in results.settings.sft_arms:
-        for arm in results.settings.rl_arms:
+        for arm in results.settings.arms_from(sft_arm):
             for runs in runs_of(results.seeds, sft_arm):
                 course = runs.courses[arm]
                 wrong = [share for _, share in course.train_all_wrong]
@@ -158,11 +158,12 @@ def cost_table(results: Results) -> str:
                         f"{course.rollouts:,}",
                         f"{100 * sum(wrong) / len(wrong):.1f} %",
                         f"{course.rescued} of {course.attempted}",
+                        f"{course.lengths[0]:.1f} → {course.lengths[1]:.1f}",
                         duration(course.seconds),
                     )
                 )
     head = ("SFT arm", "RL arm", "seed", "network tokens", "rollouts", "training groups all-wrong before rescue")
-    return table((*head, "rescued groups", "time of the steps"), rows)
+    return table((*head, "rescued groups", "tokens a completion, first → last step", "time of the steps"), rows)
 
 
 def _difference(one: RlRuns, arm: str, other: RlRuns, other_arm: str, reading: Reading) -> Estimate:

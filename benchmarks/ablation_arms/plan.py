@@ -27,6 +27,8 @@ RL_ARMS: Final[Mapping[str, Mapping[str, Any]]] = {
     "GRPO": {"algorithm": "GRPO"},
 }
 """Fields in which RL arms differ."""
+FIRST_ONLY: Final = ("IGPO, η = 1", "IGPO, τ = 1")
+"""Arms that start from the first SFT arm alone: they ask about hints, not about traces."""
 SHORT: Final = {
     FEWER: "tokens",
     "IGPO, η = 1": "eta1",
@@ -48,6 +50,10 @@ class Settings:
     sft_arms: Sequence[str]
     rl_arms: Sequence[str]
     rl_seeds: int
+
+    def arms_from(self, sft_arm: str) -> list[str]:
+        """The RL arms that start from an SFT arm."""
+        return [arm for arm in self.rl_arms if sft_arm == self.sft_arms[0] or arm not in FIRST_ONLY]
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,7 @@ def write_plan(settings: Settings, folder: Path, seed: int) -> SeedPlan:
         _rl_plan(rl, settings, folder, seed, rl_seed, arm, names[arm][-1], job.title)
         for rl_seed in (seed + 100 * index for index in range(settings.rl_seeds))
         for arm in settings.sft_arms
+        if settings.arms_from(arm)
     ]
     return SeedPlan(seed, job, {arm: [by_name[name] for name in names[arm]] for arm in names}, plans)
 
@@ -132,7 +139,7 @@ def _rl_plan(
 ) -> RlPlan:
     raws = {}
     suffix = f"seed{seed}" if rl_seed == seed else f"seed{seed}-rl{rl_seed}"
-    for arm in settings.rl_arms:
+    for arm in settings.arms_from(sft_arm):
         raw = _measured(for_seed(rl, rl_seed), settings, every_steps=settings.every_steps)
         raw["metadata"]["name"] = f"{rl.name}-{_short(sft_arm)}-{_short(arm)}-{suffix}"
         raw["spec"]["model"]["from"]["name"] = origin

@@ -44,7 +44,8 @@ def _final(name: str, *matchers: str) -> str:
 
 _TABLE = rows(
     "Where each run stands",
-    "Last values in the chosen time; pods that are gone count.",
+    "Last values in the chosen time; pods that are gone count. All-wrong groups are before and after rescue, accuracy "
+    "is on the held-out rows.",
     [
         Column(
             f"max by ({RUN}, algorithm, model, seed, spec_hash) (last_over_time({of_runs('igpo_run_info')}[$__range]))",
@@ -58,14 +59,14 @@ _TABLE = rows(
         ),
         Column(
             _final("igpo_step_groups_ratio", 'stage="final"', 'outcome="all_wrong"'),
-            "All wrong after rescue",
+            "After rescue",
             "percentunit",
             1,
         ),
-        Column(_final("igpo_eval_accuracy_ratio", 'dataset="holdout"'), "Held-out accuracy", "percentunit", 1),
+        Column(_final("igpo_eval_accuracy_ratio", 'dataset="holdout"'), "Held out", "percentunit", 1),
         Column(_final("igpo_trainer_loss"), "Loss", "none", 4),
     ],
-    Looks(width=24, height=9),
+    Looks(width=24, height=6),
     hidden=("Value #A", "model", "spec_hash"),
 )
 

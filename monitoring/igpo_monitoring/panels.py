@@ -23,6 +23,15 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 Panel = Builder[model.Panel]
 SOURCE: Final = model.DataSourceRef(type_val="prometheus", uid="$datasource")
 GREEN, YELLOW, RED = "green", "yellow", "red"
+_LABELS: Final = {
+    "training": ("Training", 170),
+    "kind": ("Kind", 130),
+    "algorithm": ("Algorithm", 90),
+    "seed": ("Seed", 60),
+    "namespace": ("Namespace", 100),
+    "phase": ("Phase", 110),
+}
+"""Columns of labels in a table, in their order: heading and width in pixels."""
 _METRIC: Final = re.compile(r"\b(?:igpo_|DCGM_|process_|namespace_kind_training|ALERTS)\w*(?::\w+)*")
 
 
@@ -45,6 +54,10 @@ class Looks:
     decimals: int | None = None
     low: float | None = None
     high: float | None = None
+    roof: float | None = None
+    """What the axis reaches at least: a graph of nothing but 0 would otherwise go up to 100."""
+    colors: tuple[tuple[str, str], ...] = ()
+    """Last word of a legend and the color of its series, so that a color means the same in each graph."""
     no_value: str = "–"
 
 
@@ -71,7 +84,7 @@ def lines(
     title: str, text: str, queries: list[Query], looks: Looks, *, log: bool = False, marks: bool = False
 ) -> Panel:
     """Values over time; `marks` draws the thresholds."""
-    panel = _graph().fill_opacity(5)
+    panel = _graph(looks).fill_opacity(5)
     if log:
         scale = common.ScaleDistributionConfig().type(options.ScaleDistribution.LOG).log(10)
         panel = panel.scale_distribution(scale)
@@ -85,7 +98,7 @@ def lines(
 def stack(title: str, text: str, queries: list[Query], looks: Looks, *, percent: bool = False) -> Panel:
     """Parts of a whole over time, as they are or as shares of 100 %."""
     mode = options.StackingMode.PERCENT if percent else options.StackingMode.NORMAL
-    panel = _graph().fill_opacity(60).line_width(0).stacking(common.StackingConfig().mode(mode).group("A"))
+    panel = _graph(looks).fill_opacity(60).line_width(0).stacking(common.StackingConfig().mode(mode).group("A"))
     return _dressed(panel, title, text, queries, looks)
 
 
@@ -117,7 +130,9 @@ def rows(title: str, text: str, columns: list[Column], looks: Looks, hidden: tup
     panel = table.Panel().filterable(filterable=True).min_width(80)
     _describe(panel, title, text, " ".join(column.expr for column in columns), looks)
     panel.unit(looks.unit).no_value(looks.no_value)
-    names = {}
+    names = {label: heading for label, (heading, _) in _LABELS.items()}
+    for heading, width in _LABELS.values():
+        panel.override_by_name(heading, [model.DynamicConfigValue("custom.width", width)])
     for index, column in enumerate(columns):
         ref = chr(ord("A") + index)
         target = prometheus.Dataquery().datasource(SOURCE).expr(column.expr).instant()
@@ -129,7 +144,8 @@ def rows(title: str, text: str, columns: list[Column], looks: Looks, hidden: tup
         panel.override_by_name(column.heading, properties)
     panel.with_transformation(model.DataTransformerConfig("merge", options={}))
     excluded = dict.fromkeys(("Time", *hidden), True)
-    organize: dict[str, Any] = {"excludeByName": excluded, "renameByName": names, "indexByName": {}}
+    order = {name: place for place, name in enumerate(names)}
+    organize: dict[str, Any] = {"excludeByName": excluded, "renameByName": names, "indexByName": order}
     return panel.with_transformation(model.DataTransformerConfig("organize", options=organize))
 
 
@@ -137,11 +153,16 @@ def _palette() -> dashboard.FieldColor:
     return dashboard.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC)
 
 
-def _graph() -> timeseries.Panel:
+def _graph(looks: Looks) -> timeseries.Panel:
     legend = common.VizLegendOptions().display_mode(options.LegendDisplayMode.LIST)
     legend = legend.placement(options.LegendPlacement.BOTTOM).show_legend(show_legend=True)
     panel = timeseries.Panel().legend(legend).line_width(2).show_points(options.VisibilityMode.AUTO)
     panel.color_scheme(_palette())
+    if looks.roof is not None:
+        panel.axis_soft_max(looks.roof)
+    for word, color in looks.colors:
+        fixed = {"mode": model.FieldColorModeId.FIXED.value, "fixedColor": color}
+        panel.override_by_regexp(f"/(^| ){word}$/", [model.DynamicConfigValue("color", fixed)])
     return panel.tooltip(common.VizTooltipOptions().mode(options.TooltipDisplayMode.MULTI)).interval("15s")
 
 

@@ -32,7 +32,12 @@ TINY: Final[Body] = {
         "scratch": {"hiddenSize": 32, "layers": 1, "heads": 2, "intermediateSize": 64, "maxPositions": 64},
         "precision": "FP32",
     },
-    "dataset": {"source": "builtin:word-problems", "maxPromptTokens": 40, "wordProblems": {"rows": 100}},
+    "dataset": {
+        "source": "builtin:word-problems",
+        "holdout": {"rows": 8},  # judged at the start and at the end: the default would be most of the time
+        "maxPromptTokens": 40,
+        "wordProblems": {"rows": 100},
+    },
     "steps": 4,
     "groupSize": 4,
     "promptsPerStep": 4,

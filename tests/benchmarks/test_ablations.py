@@ -9,6 +9,7 @@ import ablations
 import pytest
 
 RL = {"IGPO": "igpo", "IGPO, η = 1": "eta1", "IGPO, τ = 1": "tau1", "Resample": "resample", "GRPO": "grpo"}
+ABOUT_HINTS = ("IGPO, η = 1", "IGPO, τ = 1")
 SFT = {"rewritten": "rewritten", "originals": "originals", "originals, equal tokens": "tokens"}
 
 
@@ -31,6 +32,10 @@ def tokens_by_step(run_dir):
         total += round((completions + rows) * (prompt + 24))
         course[record["step"]] = total
     return course
+
+
+def mean_tokens(counts):
+    return sum(int(length) * count for length, count in counts.items()) / sum(counts.values())
 
 
 def figures(sampled, greedy):
@@ -62,13 +67,18 @@ def run(tmp_path, monkeypatch):
 def test_the_page_says_what_the_journals_say_and_a_second_call_only_writes_it(tmp_path, run, capsys):
     assert run() == 0
     page = (tmp_path / "ablations.md").read_text()
+    cost = page.partition("\n## Cost")[2]
     charts = {path: path.read_text() for path in (tmp_path / "images").iterdir()}
     after_sft, steps, tokens = re.split(r"^## Equal .*$", page.partition("\n## Courses")[0], flags=re.MULTILINE)
     steps, _, every_seed = steps.partition("<details>")
     tokens, _, every_seed_tokens = tokens.partition("<details>")
     folders = {
-        (sft, rl): tmp_path / "IGPOTraining" / f"rl-{SFT[sft]}-{RL[rl]}-seed0" for sft in SFT for rl in RL
-    }  # fmt: skip
+        (sft, rl): tmp_path / "IGPOTraining" / f"rl-{SFT[sft]}-{RL[rl]}-seed0"
+        for sft in SFT
+        for rl in RL
+        if sft == "rewritten" or rl not in ABOUT_HINTS
+    }
+    assert {path.name for path in (tmp_path / "IGPOTraining").iterdir()} == {path.name for path in folders.values()}
     courses = {key: tokens_by_step(folder) for key, folder in folders.items()}
     least = min(course[4] for course in courses.values())
     assert f"## Equal tokens: after {least:,} network tokens" in page
@@ -87,6 +97,8 @@ def test_the_page_says_what_the_journals_say_and_a_second_call_only_writes_it(tm
         gap = mean(sampled[4]) / 4 - mean(evaluations(folders[sft, "IGPO"], 4)[4]) / 4
         if rl != "IGPO":
             assert row_of(steps, sft, f"{rl} − IGPO")[1] == pytest.approx(100 * gap, abs=0.051)
+        first, last = (mean_tokens(lines(folder, "step")[which]["completion_lengths"]) for which in (0, -1))
+        assert re.search(rf"^\| {sft} \| {rl} \| 0 \|.* {first:.1f} → {last:.1f} \|", cost, re.MULTILINE)
     ends = {str(evaluations(folder, 4)[4]) for folder in folders.values()}
     assert len(ends) > len(SFT), "the arms hardly differ, so a mixed-up table would not be noticed"
     check_sft(tmp_path, after_sft)

@@ -2,21 +2,15 @@
 
 import json
 import re
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
-from igpo_cluster import programs
+from chartworld.helm import CHART, MONITORING, Body, only, read, refusal, rendered
 from igpo_operator.api.kinds import IGPO_TRAINING
 from igpo_operator.render.names import METRICS_PORT_NAME, pod_labels
 from igpo_trainer.spec.contract import METRICS_LINGER_SECONDS
 
-ROOT = Path(__file__).parents[2]
-CHART = ROOT / "charts" / "igpo-operator"
-APIS = ("monitoring.coreos.com/v1", "grafana.integreatly.org/v1beta1")
 EVERYTHING = {
     "labels": {"release": "kube-prometheus-stack"},
     "trainers": {"podMonitor": True},
@@ -24,7 +18,6 @@ EVERYTHING = {
     "rules": {"enabled": True},
     "dashboards": {"configMaps": True, "grafanaDashboards": True},
 }
-Body = dict[str, Any]
 
 pytestmark = pytest.mark.timeout(600)  # the first test may have to build helm
 
@@ -35,7 +28,7 @@ def test_nothing_of_it_is_there_unless_it_is_asked_for() -> None:
 
 
 def test_every_part_carries_the_labels_that_prometheus_and_grafana_select_by() -> None:
-    parts = [d for d in _rendered(EVERYTHING) if d["apiVersion"] in APIS or d["kind"] == "ConfigMap"]
+    parts = [d for d in _rendered(EVERYTHING) if d["apiVersion"] in MONITORING or d["kind"] == "ConfigMap"]
     assert sorted(part["kind"] for part in parts) == sorted(
         ["PodMonitor", "ServiceMonitor", "PrometheusRule", *["ConfigMap"] * 4, *["GrafanaDashboard"] * 4]
     )
@@ -46,7 +39,7 @@ def test_every_part_carries_the_labels_that_prometheus_and_grafana_select_by() -
 
 
 def test_trainers_are_found_by_the_labels_of_their_pods_and_named_by_run_and_kind() -> None:
-    spec = _one(_rendered(EVERYTHING), "PodMonitor")["spec"]
+    spec = only(_rendered(EVERYTHING), "PodMonitor")["spec"]
     labels = pod_labels(IGPO_TRAINING, "gsm8k", 1, 0)
     assert spec["selector"]["matchLabels"].items() <= labels.items()
     assert not spec["selector"]["matchLabels"].items() <= pod_labels(IGPO_TRAINING, "gsm8k", 1, 1).items()
@@ -60,22 +53,22 @@ def test_trainers_are_found_by_the_labels_of_their_pods_and_named_by_run_and_kin
 
 
 def test_a_run_that_has_ended_answers_two_more_scrapes() -> None:
-    (endpoint,) = _one(_rendered(EVERYTHING), "PodMonitor")["spec"]["podMetricsEndpoints"]
+    (endpoint,) = only(_rendered(EVERYTHING), "PodMonitor")["spec"]["podMetricsEndpoints"]
     assert 2 * int(endpoint["interval"].removesuffix("s")) <= METRICS_LINGER_SECONDS
 
 
 def test_a_namespaced_operator_scrapes_only_its_namespaces() -> None:
-    documents = _rendered(EVERYTHING, watchNamespaces=["a", "b"])
-    assert _one(documents, "PodMonitor")["spec"]["namespaceSelector"] == {"matchNames": ["a", "b"]}
+    documents = _rendered(EVERYTHING, scope="Namespaced", watchNamespaces=["a", "b"])
+    assert only(documents, "PodMonitor")["spec"]["namespaceSelector"] == {"matchNames": ["a", "b"]}
 
 
 def test_the_operators_series_keep_the_namespace_of_the_run_and_the_alert_knows_its_job() -> None:
     documents = _rendered(EVERYTHING, nameOverride="trainings")
-    monitor, service = _one(documents, "ServiceMonitor"), _one(documents, "Service")
+    monitor, service = only(documents, "ServiceMonitor"), only(documents, "Service")
     (endpoint,) = monitor["spec"]["endpoints"]
     assert endpoint["honorLabels"]
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
-    template = _one(documents, "Deployment")["spec"]["template"]
+    template = only(documents, "Deployment")["spec"]["template"]
     assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
     (port,) = service["spec"]["ports"]
     assert port["name"] == endpoint["port"]
@@ -86,8 +79,8 @@ def test_the_operators_series_keep_the_namespace_of_the_run_and_the_alert_knows_
 
 def test_a_pod_monitor_can_stand_in_for_service_and_service_monitor() -> None:
     documents = _rendered({"operator": {"podMonitor": True}})
-    template = _one(documents, "Deployment")["spec"]["template"]
-    spec = _one(documents, "PodMonitor")["spec"]
+    template = only(documents, "Deployment")["spec"]["template"]
+    spec = only(documents, "PodMonitor")["spec"]
     assert spec["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
     assert spec["podMetricsEndpoints"][0]["honorLabels"]
     assert not [document for document in documents if document["kind"] == "Service"]
@@ -96,7 +89,7 @@ def test_a_pod_monitor_can_stand_in_for_service_and_service_monitor() -> None:
 def test_thresholds_waiting_times_severities_and_labels_of_alerts_are_values() -> None:
     rules = {
         "enabled": True,
-        "thresholds": {"stalledSeconds": 42.5},
+        "thresholds": {"stalledSeconds": 42.5, "gpuIdlePercent": 7.5},
         "overrides": {"IGPOTrainingStalled": {"for": "1m", "severity": "page"}},
         "disabled": ["IGPOTrainingGPUIdle"],
         "alertLabels": {"team": "ml"},
@@ -105,7 +98,7 @@ def test_thresholds_waiting_times_severities_and_labels_of_alerts_are_values() -
     }
     alerts = _alerts(_rendered({"rules": rules}))
     stalled = alerts["IGPOTrainingStalled"]
-    assert "> 42.5" in stalled["expr"]
+    assert re.search(r"> 42\.5\s", stalled["expr"])
     assert stalled["for"] == "1m"
     assert stalled["labels"] == {"severity": "page", "team": "ml"}
     assert stalled["annotations"]["runbook_url"] == "https://wiki.example/igpo/IGPOTrainingStalled.md"
@@ -119,7 +112,7 @@ def test_thresholds_waiting_times_severities_and_labels_of_alerts_are_values() -
 
 def test_every_threshold_is_used() -> None:
     text = (CHART / "files" / "rules" / "alerts.yaml").read_text()
-    values = YAML(typ="safe", pure=True).load(CHART / "values.yaml")["monitoring"]["rules"]["thresholds"]
+    values = read(CHART / "values.yaml")["monitoring"]["rules"]["thresholds"]
     assert set(re.findall(r"<(\w+)>", text)) == values.keys() | {"operatorJob", "operatorNamespace"}
 
 
@@ -172,31 +165,14 @@ def test_values_that_contradict_themselves_are_refused_in_a_sentence(monitoring:
     assert said in _refusal(monitoring)
 
 
-def _rendered(monitoring: Body, apis: tuple[str, ...] = APIS, **values: Any) -> list[Body]:
-    done = _template({"monitoring": monitoring, **values}, apis)
-    assert done.returncode == 0, done.stderr
-    documents = [document for document in YAML(typ="safe", pure=True).load_all(done.stdout) if document]
-    return [document for document in documents if document["kind"] != "CustomResourceDefinition"]
+def _rendered(monitoring: Body, apis: tuple[str, ...] = MONITORING, **values: Any) -> list[Body]:
+    return rendered({"monitoring": monitoring, "crds": {"enabled": False}, **values}, apis=apis)
 
 
-def _refusal(monitoring: Body, apis: tuple[str, ...] = APIS) -> str:
-    done = _template({"monitoring": monitoring}, apis)
-    assert done.returncode != 0
-    return done.stderr
-
-
-def _template(values: Body, apis: tuple[str, ...]) -> "subprocess.CompletedProcess[str]":
-    words = [str(programs.locate("helm")), "template", "igpo", str(CHART), "-n", "igpo-system", "-f", "-"]
-    words += ["--kube-version", "1.35.4", "--set", "crds.install=false"]
-    words += [word for api in apis for word in ("--api-versions", api)]
-    return subprocess.run(words, input=json.dumps(values), capture_output=True, text=True, check=False, timeout=60)
-
-
-def _one(documents: list[Body], kind: str) -> Body:
-    (found,) = [document for document in documents if document["kind"] == kind]
-    return found
+def _refusal(monitoring: Body, apis: tuple[str, ...] = MONITORING) -> str:
+    return refusal({"monitoring": monitoring}, apis=apis)
 
 
 def _alerts(documents: list[Body]) -> dict[str, Body]:
-    groups = _one(documents, "PrometheusRule")["spec"]["groups"]
+    groups = only(documents, "PrometheusRule")["spec"]["groups"]
     return {rule["alert"]: rule for group in groups for rule in group["rules"] if "alert" in rule}

@@ -13,7 +13,11 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown value": ({"imagee": {"tag": "1"}}, "at '': additional properties 'imagee' not allowed"),
     "an unknown value in a map": ({"rbac": {"readNode": True}}, "at '/rbac': additional properties 'readNode' not"),
-    "a value of the former chart": ({"crds": {"install": True}}, "at '/crds': additional properties 'install' not"),
+    "a value of the former chart": (
+        {"crds": {"install": True}},
+        "crds.install is called crds.enabled now; remove it from your values, and upgrade with --values or "
+        "--reset-then-reuse-values",
+    ),
     "an unknown setting": (
         {"config": {"logLevl": "DEBUG"}},
         "at '/config': additional properties 'logLevl' not allowed",
@@ -34,7 +38,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "CRDs of a namespaced release": (
         {"scope": "Namespaced", "watchNamespaces": ["team-a"]},
         "CRDs belong to the whole cluster, and scope is Namespaced; set crds.enabled to false and install the chart "
-        "igpo-crds once for all, or set crds.allowNamespaced to true in the one release that shall own them",
+        "igpo-crds once for all (with --take-ownership if a release of igpo-operator has made them), or set "
+        "crds.allowNamespaced to true in the one release that shall own them",
     ),
     "a digest without its algorithm": (
         {"image": {"digest": DIGEST.removeprefix("sha256:")}},

@@ -3,7 +3,9 @@ import gzip
 import hashlib
 import io
 import json
+import subprocess
 import tarfile
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from igpo_cluster.errors import ClusterError
 from igpo_cluster.image_layout import add_blob, single_file_image
-from igpo_cluster.images import reference_of
+from igpo_cluster.images import ROOT, reference_of, revision
 from igpo_cluster.stored_image import StoredImage
 
 
@@ -81,7 +83,7 @@ def _store(root: Path) -> bytes:
     (layers / "layers.json").write_text(json.dumps([{"id": "layer1", "diff-digest": _sha256(layer)}, {"id": "open"}]))
     image = root / "overlay-images" / "image1"
     image.mkdir(parents=True)
-    config = b"{}"
+    config = b'{"config": {"User": "65532:65532"}}'
     (image / ("=" + base64.b64encode(_sha256(config).encode()).decode())).write_bytes(config)
     described = {"digest": _sha256(layer), "size": len(layer)}
     manifest = json.dumps({"config": {"digest": _sha256(config)}, "layers": [described]}).encode()
@@ -98,6 +100,14 @@ def test_a_layer_is_put_together_again_byte_for_byte(tmp_path: Path) -> None:
         content = b"".join(blob.pieces())
         assert (_sha256(content), len(content)) == (blob.digest, blob.size)
     assert b"".join(blobs[-1].pieces()) == layer
+
+
+def test_an_image_tells_its_size_its_files_and_what_it_runs_as(tmp_path: Path) -> None:
+    layer = _store(tmp_path)
+    image = StoredImage(tmp_path, "igpo.dev/x:1")
+    assert image.size == len(layer)
+    assert list(image.files()) == ["a", "b", "a link"]
+    assert image.config == {"User": "65532:65532"}
 
 
 def test_an_image_that_was_not_built_is_an_error(tmp_path: Path) -> None:
@@ -118,3 +128,30 @@ def test_a_reference_changes_with_the_code_and_not_with_what_no_image_holds(tmp_
     assert reference_of("operator", tmp_path) != before
     code.write_text("2")
     assert reference_of("trainer", tmp_path) != before
+
+
+def test_the_revision_is_that_of_the_commit_and_says_when_the_tree_is_another(tmp_path: Path) -> None:
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    file = tmp_path / "file"
+    file.write_text("1")
+    assert revision(tmp_path) == "unknown"
+    git("init", "--quiet")
+    git("add", "file")
+    git("commit", "--quiet", "--message=one")
+    git("tag", "v1")
+    commit = git("rev-parse", "HEAD")
+    assert revision(tmp_path) == commit
+    file.write_text("2")
+    assert revision(tmp_path) == f"{commit}-dirty"
+
+
+@pytest.mark.parametrize("name", ["operator", "trainer"])
+def test_the_label_of_the_version_is_that_of_the_package_and_comes_after_every_layer(name: str) -> None:
+    lines = (ROOT / "images" / name / "Dockerfile").read_text().splitlines()
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"ARG VERSION={version}" in lines
+    layers = [index for index, line in enumerate(lines) if line.startswith(("RUN", "COPY", "ADD"))]
+    assert max(layers) < lines.index("ARG REVISION=unknown")

@@ -1,4 +1,7 @@
-"""A teacher in the cluster: long traces are rewritten once, by a pod without GPUs, and SFT and RL follow."""
+"""A teacher in the cluster: long traces are rewritten once, by a pod without GPUs, and SFT and RL follow.
+
+Does what docs/rewrite.md tells people to do.
+"""
 
 import json
 import os

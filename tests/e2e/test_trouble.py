@@ -4,7 +4,7 @@ import pytest
 
 from igpo_cluster.cluster import Cluster
 from igpo_e2e.manifests import RL, Manifest, slow
-from igpo_e2e.operator import SERVICE_ACCOUNT
+from igpo_e2e.operator import Operator
 from igpo_e2e.run import Run, condition
 
 SECRET_KEY = {"secretKeyRef": {"name": "no-such-secret", "key": "token"}}
@@ -51,11 +51,13 @@ def test_what_is_missing_is_named_with_the_remedy(stuck: dict[str, Run], name: s
     assert len(stuck[name].pods()) == 2
 
 
-def test_stuck_runs_are_not_written_again(cluster: Cluster, training: str, stuck: dict[str, Run]) -> None:
+def test_stuck_runs_are_not_written_again(
+    cluster: Cluster, operator: Operator, training: str, stuck: dict[str, Run]
+) -> None:
     mark = cluster.audit.mark()
     watch = f"/apis/igpo.dev/v1alpha1/namespaces/{training}/igpotrainings?watch=true&timeoutSeconds={QUIET_SECONDS}"
     cluster.kubectl("get", "--raw", watch)  # returns when that time is over
-    writes = [write for write in mark.writes(SERVICE_ACCOUNT) if write.name in stuck and write.resource != "leases"]
+    writes = [write for write in mark.writes(operator.account) if write.name in stuck and write.resource != "leases"]
     assert writes == []
 
 

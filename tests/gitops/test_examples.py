@@ -1,4 +1,7 @@
-"""examples/gitops: every folder builds, every run in it is accepted, and the chart has the values that are set."""
+"""examples/gitops: every folder builds, every run in it is accepted, and the chart has the values that are set.
+
+Applies, on trial, what docs/gitops.md tells people to apply.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -139,9 +139,7 @@ def _fields(directive: str, line: int, comments: _Comments) -> tuple[Value, ...]
     values = []
     for one, about in model.model_fields.items():
         if _camel(one) not in excepted.split():
-            schema = {
-                key: value for key, value in properties[one].items() if key not in {"title", "description", "default"}
-            }
+            schema = {key: value for key, value in properties[one].items() if key not in _SAID_ELSEWHERE}
             values.append(Value(_camel(one), about.default, about.description or "", None, schema))
     return tuple(values)
 

@@ -9,7 +9,7 @@
 {{- fail "scope is Namespaced, but watchNamespaces is empty; set watchNamespaces to the namespaces to work in, e.g. --set watchNamespaces={team-a}, or scope to Cluster for all of them" -}}
 {{- end -}}
 {{- if and .Values.crds.enabled (not .Values.crds.allowNamespaced) -}}
-{{- fail "CRDs belong to the whole cluster, and scope is Namespaced; set crds.enabled to false and install the chart igpo-crds once for all, or set crds.allowNamespaced to true in the one release that shall own them" -}}
+{{- fail "CRDs belong to the whole cluster, and scope is Namespaced; set crds.enabled to false and install the chart igpo-crds once for all (with --take-ownership if a release of igpo-operator has made them), or set crds.allowNamespaced to true in the one release that shall own them" -}}
 {{- end -}}
 {{- else if .Values.watchNamespaces -}}
 {{- fail (printf "watchNamespaces names %s, but scope is Cluster, which means all namespaces; set scope to Namespaced, or leave watchNamespaces empty" (join ", " .Values.watchNamespaces)) -}}

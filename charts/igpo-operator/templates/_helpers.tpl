@@ -90,5 +90,5 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   verbs: [create]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  verbs: [create, get, list, update]
+  verbs: [create, delete, get, list, update] # delete: whoever makes an object depend on another needs it, on some clusters
 {{- end -}}

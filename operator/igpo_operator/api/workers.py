@@ -51,7 +51,9 @@ class Workers(WorkersSpec):
     node_selector: LabelMap | None = Field(default=None, description="Labels that a node must have.")
     affinity: Affinity | None = Field(default=None, description="Rules of placement.")
     tolerations: tuple[Toleration, ...] | None = Field(
-        default=None, max_length=32, description="Taints that do not keep the pods away."
+        default=None,
+        max_length=32,
+        description="Taints that do not keep the pods away; nvidia.com/gpu is one with gpusPerWorker, unless named.",
     )
     topology_spread_constraints: tuple[TopologySpread, ...] | None = Field(
         default=None, max_length=8, description="How evenly the pods are spread over places."

@@ -17,7 +17,7 @@ from kubernetes.aio import client as aio_client
 from kubernetes.aio import config as aio_config
 
 from igpo_operator.apply.errors import TRANSIENT, ApiError, NoClusterError, UnavailableError, error_of
-from igpo_operator.apply.resources import Resource, resource_of
+from igpo_operator.apply.resources import SELF_REVIEWS, Resource, resource_of
 from igpo_operator.render.names import MANAGER
 
 T = TypeVar("T")
@@ -47,6 +47,15 @@ class Listing(Generic[T]):
 
     items: list[T]
     resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A service account that exists."""
+
+    namespace: str
+    name: str
+    uid: str
 
 
 Observer = Callable[[str, str, int], None]
@@ -108,6 +117,14 @@ class Kube:
             token=authorization.split(" ", 1)[-1].strip() if authorization else None,
             insecure=not settings.verify_ssl,
         )
+
+    async def account(self) -> Account | None:
+        """The service account that these requests come from; None for others, e.g. a person with a kubeconfig."""
+        manifest = {"apiVersion": SELF_REVIEWS.api_version, "kind": SELF_REVIEWS.kind}
+        answer = await self._call("create", "POST", SELF_REVIEWS, SELF_REVIEWS.path(None), (), manifest)
+        user = answer["status"]["userInfo"]
+        parts, uid = user.get("username", "").split(":"), user.get("uid")
+        return Account(parts[2], parts[3], uid) if uid and parts[:2] == ["system", "serviceaccount"] else None
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Body:
         """Read one object."""

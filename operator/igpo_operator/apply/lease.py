@@ -2,6 +2,9 @@
 
 A cluster-wide operator leaves a namespace alone while another operator holds the Lease in it. Expiry is judged by our
 own clock, from when a holder was last seen to renew: clocks of two machines are never compared.
+
+A Lease in the operator's own namespace belongs to its service account, so that nothing is left of it when the operator
+is uninstalled. To its pod it must not belong: a pod forced away may still have a process that works.
 """
 
 import asyncio
@@ -13,7 +16,7 @@ from typing import Any, Final
 
 from igpo_operator.apply.clock import Clock
 from igpo_operator.apply.errors import ApiError, ConflictError, NotFoundError
-from igpo_operator.apply.kube import Body, Kube
+from igpo_operator.apply.kube import Account, Body, Kube
 from igpo_operator.apply.resources import LEASES
 from igpo_operator.render.names import MANAGED_BY_LABEL, MANAGER
 
@@ -58,6 +61,7 @@ class LeaseKeeper:
         self._ready: set[str] = set()
         self._seen: dict[str, _Seen] = {}
         self._elsewhere: set[str] = set()
+        self._account: Account | None = None
         self._stop = asyncio.Event()
 
     def may_work(self, namespace: str) -> bool:
@@ -76,6 +80,10 @@ class LeaseKeeper:
 
     async def run(self) -> None:
         """Acquire and renew until `stop`; errors are told and tried again."""
+        try:
+            self._account = await self._kube.account()
+        except ApiError as problem:
+            logger.warning("the Lease will outlive this installation: %s", problem)
         while not self._stop.is_set():
             started = self._clock.now()
             if self._clusterwide:
@@ -142,6 +150,7 @@ class LeaseKeeper:
         if spec.get("holderIdentity") != self._identity:
             spec |= {"acquireTime": self._time(), "leaseTransitions": (spec.get("leaseTransitions") or 0) + 1}
         spec |= self._claim()
+        live["metadata"] |= self._owners(namespace)
         await self._kube.replace(live)
 
     def _lose(self, namespace: str, holder: str) -> None:
@@ -174,9 +183,18 @@ class LeaseKeeper:
         return namespace if other and not self._is_free(namespace, live) else None
 
     def _manifest(self, namespace: str) -> Body:
-        metadata = {"namespace": namespace, "name": LEASE_NAME, "labels": {MANAGED_BY_LABEL: MANAGER}}
+        metadata: Body = {"namespace": namespace, "name": LEASE_NAME, "labels": {MANAGED_BY_LABEL: MANAGER}}
+        metadata |= self._owners(namespace)
         spec = {"acquireTime": self._time(), "leaseTransitions": 0} | self._claim()
         return {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": spec}
+
+    def _owners(self, namespace: str) -> Body:
+        """An owner lives in the same namespace, or garbage collection takes what it owns at once."""
+        account = self._account
+        if account is None or account.namespace != namespace:
+            return {}
+        reference = {"apiVersion": "v1", "kind": "ServiceAccount", "name": account.name, "uid": account.uid}
+        return {"ownerReferences": [reference]}
 
     def _claim(self) -> dict[str, Any]:
         seconds = max(1, round(self._duration.total_seconds()))

@@ -40,6 +40,7 @@ NODES: Final = Resource("", "v1", "nodes", "Node")
 NETWORK_POLICIES: Final = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
 EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+SELF_REVIEWS: Final = Resource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview")
 RUNS: Final[Mapping[str, Resource]] = {kind.kind: Resource(GROUP, VERSION, kind.plural, kind.kind) for kind in KINDS}
 _CHILDREN: Final = {r.kind: r for r in (PODS, SERVICES, CONFIG_MAPS, CLAIMS, NETWORK_POLICIES, EVENTS, LEASES)}
 

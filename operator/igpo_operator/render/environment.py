@@ -28,7 +28,7 @@ def environment(gang: Gang, rank: int) -> list[dict[str, Any]]:
     workers = gang.resource.cluster.workers
     theirs = [it.model_dump(mode="json", by_alias=True, exclude_none=True) for it in workers.env or ()]
     taken = {variable["name"] for variable in theirs}
-    ours = _attempt(gang) | ({} if gang.rewrites else _launch(gang, rank)) | _places()
+    ours = _attempt(gang) | ({} if gang.rewrites else _launch(gang, rank) | _accelerators(gang)) | _places()
     plain = [{"name": name, "value": value} for name, value in ours.items() if name not in taken]
     return [*plain, *_teacher_key(gang), *theirs]
 
@@ -76,6 +76,12 @@ def _launch(gang: Gang, rank: int) -> dict[str, str]:
         "WORLD_SIZE": str(gang.replicas * gang.processes),
         "RANK": str(rank * gang.processes),
     }
+
+
+def _accelerators(gang: Gang) -> dict[str, str]:
+    """NCCL says what it failed at only where it is told to. What envFrom has would lose to a variable: left alone."""
+    workers = gang.resource.cluster.workers
+    return {"NCCL_DEBUG": "WARN"} if workers.gpus_per_worker and not workers.env_from else {}
 
 
 def _places() -> dict[str, str]:

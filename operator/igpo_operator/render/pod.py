@@ -24,6 +24,9 @@ DEFAULT_ANNOTATIONS: Final = {
 }
 """No mesh between ranks, and no autoscaler that moves a pod to save a node; the manifest may say otherwise."""
 
+GPU_TOLERATION: Final = {"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}
+"""For the taint by which nodes with GPUs usually keep away pods that ask for none."""
+
 KEEP_SIGTERM: Final = ("env", "--block-signal=TERM")
 """Starts the trainer's command so that the kernel keeps a SIGTERM for it until it listens.
 
@@ -70,7 +73,7 @@ def _placement(workers: Workers) -> dict[str, Any]:
     given: dict[str, Any] = {
         "nodeSelector": workers.node_selector,
         "affinity": _plain(workers.affinity),
-        "tolerations": _plain_list(workers.tolerations),
+        "tolerations": _tolerations(workers),
         "topologySpreadConstraints": _plain_list(workers.topology_spread_constraints),
         "schedulerName": workers.scheduler_name,
         "runtimeClassName": workers.runtime_class_name,
@@ -119,6 +122,14 @@ def resources(workers: Workers, *, accelerated: bool = True) -> dict[str, Any]:
         limits[GPU_RESOURCE] = workers.gpus_per_worker
     parts = {"requests": requests, "limits": limits}
     return {name: {key: str(value) for key, value in part.items()} for name, part in parts.items() if part}
+
+
+def _tolerations(workers: Workers) -> list[dict[str, Any]]:
+    """As given; with GPUs, and in the pod that rewrites, also their usual taint, unless the manifest names it."""
+    given = _plain_list(workers.tolerations)
+    if not workers.gpus_per_worker or any(one.get("key") == GPU_RESOURCE for one in given):
+        return given
+    return [*given, dict(GPU_TOLERATION)]
 
 
 def _plain(model: SpecModel | None) -> dict[str, Any] | None:

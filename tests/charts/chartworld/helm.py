@@ -3,7 +3,7 @@
 import copy
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ CHART = ROOT / "charts" / "igpo-operator"
 CRDS_CHART = CHART / "charts" / "igpo-crds"
 RELEASE, NAMESPACE = "igpo", "igpo-system"
 KUBERNETES = "1.35.4"
+MONITORING = ("monitoring.coreos.com/v1", "grafana.integreatly.org/v1beta1")
+"""What the operators of Prometheus and Grafana serve; a release refuses to be monitored where they are missing."""
 Body = dict[str, Any]
 
 
@@ -39,18 +41,20 @@ def rendered(
     *,
     chart: Path = CHART,
     kubernetes: str = KUBERNETES,
+    apis: Sequence[str] = MONITORING,
     release: str = RELEASE,
     namespace: str = NAMESPACE,
 ) -> list[Body]:
-    """The objects of a release."""
-    words = ("template", release, chart, "-n", namespace, "--kube-version", kubernetes)
+    """The objects of a release, in a cluster that serves `apis` beside its own."""
+    words = ("template", release, chart, "-n", namespace, *_cluster(kubernetes, apis))
     return documents(helm(*words, values=values or {}))
 
 
-def refusal(values: Mapping[str, Any], *, chart: Path = CHART, kubernetes: str = KUBERNETES) -> str:
+def refusal(
+    values: Mapping[str, Any], *, chart: Path = CHART, kubernetes: str = KUBERNETES, apis: Sequence[str] = MONITORING
+) -> str:
     """What helm says instead of rendering."""
-    words = ("template", RELEASE, chart, "-n", NAMESPACE, "--kube-version", kubernetes)
-    done = run_helm(*words, values=values)
+    done = run_helm("template", RELEASE, chart, "-n", NAMESPACE, *_cluster(kubernetes, apis), values=values)
     assert done.returncode != 0, "helm renders this"
     assert done.stdout == ""
     return done.stderr
@@ -76,6 +80,10 @@ def only(objects: list[Body], kind: str) -> Body:
     """The one object of a kind."""
     (found,) = every(objects, kind)
     return found
+
+
+def _cluster(kubernetes: str, apis: Sequence[str]) -> list[str]:
+    return ["--kube-version", kubernetes, *(word for api in apis for word in ("--api-versions", api))]
 
 
 @cache

@@ -11,7 +11,7 @@ from igpo_cluster.cluster import Cluster
 from igpo_cluster.control_plane import ControlPlane, Options
 from igpo_cluster.errors import ClusterError
 from igpo_cluster.full import FullCluster
-from igpo_cluster.images import Images
+from igpo_cluster.images import Images, build_all
 from igpo_cluster.progress import say
 
 
@@ -82,6 +82,11 @@ def _images(options: argparse.Namespace) -> None:
     sys.stdout.write(f"{images.operator}\n{images.trainer}\n")
 
 
+def _build(_: argparse.Namespace) -> None:
+    for reference, size in build_all():
+        sys.stdout.write(f"{reference}\t{size / 1e6:,.0f} MB\n")
+
+
 def _clean(_: argparse.Namespace) -> None:
     workspace.sweep()
     if workspace.every():
@@ -109,6 +114,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], str]] = {
     "kubeconfig": (_kubeconfig, "print the path of the administrator's kubeconfig"),
     "env": (_env, "print shell lines that set KUBECONFIG and PATH"),
     "images": (_images, "build the images of this tree, give them to the node and print their references"),
+    "build": (_build, "build the images of this tree without a cluster; print their references and sizes"),
     "clean": (_clean, "delete images and old programs from the cache"),
     "packages": (_packages, "install the system packages that a node needs, by apt, as root"),
     "programs": (_programs, "build programs now (default: those of the control plane) and print their paths"),

@@ -15,13 +15,14 @@ from igpo_cluster.cluster import Cluster
 from igpo_cluster.control_plane import ControlPlane, Options, locate_programs
 from igpo_cluster.errors import ClusterError
 from igpo_cluster.full import FullCluster, locate_node_programs
-from igpo_cluster.images import Images
+from igpo_cluster.history import previous_tree
+from igpo_cluster.images import Images, load
 from igpo_cluster.workspace import Workspace
 
 STANDING = "IGPO_E2E_CLUSTER"
 """Variable with the name of a cluster that is up (`dev` is that of `make cluster`), for quick turns at a desk."""
 OF_USER = "IGPO_E2E_USE_KUBECONFIG"
-"""With 1, the cluster is what KUBECONFIG says; IGPO_E2E_{OPERATOR,TRAINER}_IMAGE are images that it can pull."""
+"""With 1, the cluster is what KUBECONFIG says, and pulls IGPO_E2E_{OPERATOR,TRAINER}_IMAGE (and PREVIOUS_OPERATOR)."""
 _OPTIONS = Options(name="tests", kwok=True)
 _QUEUED = Options(name="queued", kwok=True, kueue=True)
 
@@ -102,6 +103,14 @@ def images(cluster: Cluster) -> Images:
     if os.environ.get(OF_USER) == "1":
         return Images(*(os.environ[f"IGPO_E2E_{name}_IMAGE"] for name in ("OPERATOR", "TRAINER")))
     return Images.load(cluster)
+
+
+@pytest.fixture(scope="session")
+def previous_images(cluster: Cluster, images: Images) -> Images:
+    """The operator of the release before, and this tree's trainer: runs keep the image that they began with anyway."""
+    if os.environ.get(OF_USER) == "1":
+        return Images(os.environ["IGPO_E2E_PREVIOUS_OPERATOR_IMAGE"], images.trainer)
+    return Images(load(cluster, "operator", previous_tree()), images.trainer)
 
 
 @contextmanager

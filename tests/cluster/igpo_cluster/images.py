@@ -5,8 +5,11 @@ handed the blobs that it lacks, so a change of code costs seconds although the t
 """
 
 import hashlib
+import shutil
 import subprocess
 import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +25,8 @@ from igpo_cluster.progress import timed
 from igpo_cluster.stored_image import StoredImage
 
 ROOT = Path(__file__).parents[3]
-_INPUTS = ("pyproject.toml", "README.md", "LICENSE", "images", "trainer", "operator", ".dockerignore")
+INPUTS = ("pyproject.toml", "README.md", "LICENSE", "images", "trainer", "operator", ".dockerignore")
+"""What images are made of."""
 _VERSIONS = 4
 _COLD = {"operator": "1 min", "trainer": "6 min the first time, 15 s after a change of code"}
 
@@ -59,7 +63,7 @@ def load(cluster: Cluster, name: str, root: Path = ROOT) -> str:
 def reference_of(name: str, root: Path = ROOT) -> str:
     """The reference of the image `name` of `root`: its tag is a hash of all files that the image may hold."""
     digest = hashlib.sha256(name.encode())
-    for top in (root / entry for entry in _INPUTS):
+    for top in (root / entry for entry in INPUTS):
         files = sorted(top.rglob("*")) if top.is_dir() else [top] if top.exists() else []
         for path in files:
             if path.is_file() and "__pycache__" not in path.parts and ".egg-info" not in str(path):
@@ -80,11 +84,40 @@ def build(name: str, reference: str, root: Path = ROOT) -> None:
                 "--isolation=chroot",
                 "--pull=false",
                 f"--build-arg=BASE_IMAGE={base}",
+                f"--build-arg=REVISION={revision(root)}",
                 *host_mounts(),
                 f"--file={file}",
                 f"--tag={reference}",
                 root,
             )
+
+
+def revision(root: Path = ROOT) -> str:
+    """The commit of `root`, with `-dirty` where the images would hold something else; `unknown` without Git."""
+    words = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--match=", "--dirty"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False) if shutil.which("git") else None
+    return done.stdout.strip() if done is not None and done.returncode == 0 else "unknown"
+
+
+def build_all(root: Path = ROOT) -> list[tuple[str, int]]:
+    """Build both images of `root` and tag them; each with its size in bytes, uncompressed."""
+    found = []
+    for name in ("operator", "trainer"):
+        reference = reference_of(name, root)
+        build(name, reference, root)
+        found.append((reference, StoredImage(builder.store(), reference).size))
+    return found
+
+
+@contextmanager
+def also_called(cluster: Cluster, names: Mapping[str, str]) -> Iterator[None]:
+    """Give images that the node has other names, `{name: reference}`, as if they had been pulled from a registry."""
+    for name, reference in names.items():
+        ctr(cluster.folder, "images", "tag", "--force", reference, name)
+    try:
+        yield
+    finally:
+        ctr(cluster.folder, "images", "remove", *names)
 
 
 def _transfer(cluster: Cluster, reference: str) -> None:

@@ -104,6 +104,12 @@ def module_folder(module: str, dependency: str) -> Path:
     return Path(answer["Dir"])
 
 
+def released_folder(module: str, version: str) -> Path:
+    """Where the sources of a released module lie on this machine; for one of which nothing is built."""
+    answer = json.loads(_go("mod", "download", "-json", f"{module}@{version}", cwd=MODULES))
+    return Path(answer["Dir"])
+
+
 def keys() -> set[str]:
     """The names of the folders that hold today's programs; others are of old versions."""
     return {_key(program) for program in PROGRAMS.values()}

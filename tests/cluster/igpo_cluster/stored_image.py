@@ -16,6 +16,8 @@ from typing import Any
 from igpo_cluster.errors import ClusterError
 
 _CHUNK = 1 << 20
+_BETWEEN = 2
+"""Type of a part that holds the bytes between two files: padding and the next header."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,26 @@ class StoredImage:
             yield Blob(layer["digest"], layer["size"], partial(self._layer, identity))
 
     @property
+    def config(self) -> dict[str, Any]:
+        """The image's configuration: what it runs, as whom, its labels."""
+        _, config, *_ = self.blobs()
+        content: dict[str, Any] = json.loads(b"".join(config.pieces()))["config"]
+        return content
+
+    @property
+    def size(self) -> int:
+        """Bytes of all layers, uncompressed."""
+        _, _, *layers = self.blobs()
+        return sum(layer.size for layer in layers)
+
+    def files(self) -> Iterator[str]:
+        """The path of every file and link of every layer, without a leading slash."""
+        for layer in json.loads((self._folder / "manifest").read_bytes())["layers"]:
+            for part in self._parts(self._layers[layer["digest"]]):
+                if part["type"] != _BETWEEN:
+                    yield _name(part)
+
+    @property
     def _folder(self) -> Path:
         return self.root / "overlay-images" / str(self._record["id"])
 
@@ -70,13 +92,15 @@ class StoredImage:
 
     def _layer(self, identity: str) -> Iterator[bytes]:
         files = self.root / "overlay" / identity / "diff"
+        for part in self._parts(identity):
+            if part["type"] == _BETWEEN:
+                yield base64.b64decode(part["payload"])
+            elif part.get("size"):
+                yield from _file(files / _name(part))
+
+    def _parts(self, identity: str) -> Iterator[dict[str, Any]]:
         with gzip.open(self.root / "overlay-layers" / f"{identity}.tar-split.gz", "rt") as parts:
-            for line in parts:
-                part = json.loads(line)
-                if part["type"] == 2:  # the bytes between two files: padding and the next header
-                    yield base64.b64decode(part["payload"])
-                elif part.get("size"):
-                    yield from _file(files / _name(part))
+            yield from map(json.loads, parts)
 
 
 def _name(part: dict[str, Any]) -> str:

@@ -40,7 +40,8 @@ def tiny(kind: str, name: str, **changes: Any) -> Manifest:
 def aligned(teacher: Manifest, **sft: Any) -> list[Manifest]:
     """The documents of examples/length-aligned.yaml, so small that they take a minute, with `spec.rewrite.teacher`.
 
-    `sft` is merged into the spec of the run that rewrites.
+    The first, which teaches the procedure, is left out: the run that rewrites starts from its scratch model. `sft` is
+    merged into the spec of the latter.
     """
     threads = [{"name": "OMP_NUM_THREADS", "value": "1"}]
     both = {
@@ -55,7 +56,9 @@ def aligned(teacher: Manifest, **sft: Any) -> list[Manifest]:
         SFT: {"model": {"scratch": scratch}, "training": {"steps": 10, "batchSize": 8}},
         RL: {"steps": 2, "groupSize": 4, "promptsPerStep": 4, "objective": {"innerUpdates": 1}},
     }
-    found = documents(ALIGNED)
+    base, aligning, reinforcing = documents(ALIGNED)
+    aligning["spec"]["model"] = base["spec"]["model"]
+    found = [aligning, reinforcing]
     for document in found:
         document["spec"] = merged(merged(document["spec"], both), small[document["kind"]])
         if "rewrite" in document["spec"]:

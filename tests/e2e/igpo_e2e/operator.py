@@ -24,8 +24,6 @@ CHART = ROOT / "charts" / "igpo-operator"
 RELEASE = "igpo"
 NAMESPACE = "igpo-system"
 DEPLOYMENT = "igpo-igpo-operator"
-SERVICE_ACCOUNT = f"system:serviceaccount:{NAMESPACE}:{DEPLOYMENT}"
-"""The operator as the audit log names it."""
 
 QUICK = {
     "scrapeSeconds": 2,
@@ -44,16 +42,24 @@ class Operator:
     cluster: Cluster
     images: Images
     values: dict[str, Any] = field(default_factory=dict)
+    chart: Path = CHART
+    namespace: str = NAMESPACE
+
+    @property
+    def account(self) -> str:
+        """The operator as the audit log names it."""
+        return f"system:serviceaccount:{self.namespace}:{DEPLOYMENT}"
 
     def install(self, **values: Any) -> None:
         """Install or upgrade the release and wait until the operator is ready; values go over those of the tests."""
         given = merged(merged(self._defaults(), self.values), values)
-        command = ["upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--create-namespace"]
-        self.helm(*command, "--wait", "--timeout", "3m", "--values", "-", stdin=json.dumps(given))
+        command = ["upgrade", "--install", RELEASE, str(self.chart), "--namespace", self.namespace]
+        waiting = ("--create-namespace", "--wait", "--timeout", "3m")
+        self.helm(*command, *waiting, "--values", "-", stdin=json.dumps(given))
 
     def uninstall(self) -> None:
-        """Remove the release; CRDs and runs stay."""
-        self.helm("uninstall", RELEASE, "--namespace", NAMESPACE, "--wait")
+        """Remove the release, if it is there; CRDs and runs stay."""
+        self.helm("uninstall", RELEASE, "--namespace", self.namespace, "--wait", "--ignore-not-found")
 
     def helm(self, *arguments: str, stdin: str = "") -> str:
         """Run helm against the cluster; returns stdout.
@@ -72,7 +78,7 @@ class Operator:
 
         def look() -> dict[str, Any] | None:
             selector = f"app.kubernetes.io/instance={RELEASE}"
-            pods = self.cluster.items("pods", "-n", NAMESPACE, "-l", selector)
+            pods = self.cluster.items("pods", "-n", self.namespace, "-l", selector)
             staying = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
             return staying[0] if len(staying) == 1 and staying[0]["status"].get("podIP") else None
 
@@ -80,7 +86,7 @@ class Operator:
 
     def wait_ready(self) -> None:
         """Wait until the operator's container is ready again, e.g. after it was killed."""
-        self.cluster.kubectl("rollout", "status", f"deployment/{DEPLOYMENT}", "-n", NAMESPACE, "--timeout=120s")
+        self.cluster.kubectl("rollout", "status", f"deployment/{DEPLOYMENT}", "-n", self.namespace, "--timeout=120s")
 
     def kill(self) -> None:
         """Kill -9 the operator's process; the kubelet starts it again."""
@@ -93,12 +99,12 @@ class Operator:
 
     def scale(self, replicas: int) -> None:
         """Stop (0) or start (1) the operator and wait until it has."""
-        self.cluster.kubectl("scale", f"deployment/{DEPLOYMENT}", f"--replicas={replicas}", "-n", NAMESPACE)
+        self.cluster.kubectl("scale", f"deployment/{DEPLOYMENT}", f"--replicas={replicas}", "-n", self.namespace)
         if replicas:
             self.wait_ready()
         else:
             selector = f"app.kubernetes.io/instance={RELEASE}"
-            self.cluster.kubectl("wait", "pod", "-l", selector, "-n", NAMESPACE, "--for=delete", "--timeout=60s")
+            self.cluster.kubectl("wait", "pod", "-l", selector, "-n", self.namespace, "--for=delete", "--timeout=60s")
 
     def metrics(self) -> dict[str, list[tuple[dict[str, str], float]]]:
         """Samples of the operator's /metrics by name."""
@@ -106,9 +112,9 @@ class Operator:
 
     def log(self) -> str:
         """The operator's log, of all its lives."""
-        now = self.cluster.kubectl("logs", f"deployment/{DEPLOYMENT}", "-n", NAMESPACE)
+        now = self.cluster.kubectl("logs", f"deployment/{DEPLOYMENT}", "-n", self.namespace)
         with suppress(ClusterError):
-            return self.cluster.kubectl("logs", f"deployment/{DEPLOYMENT}", "-n", NAMESPACE, "--previous") + now
+            return self.cluster.kubectl("logs", f"deployment/{DEPLOYMENT}", "-n", self.namespace, "--previous") + now
         return now
 
     def _defaults(self) -> dict[str, Any]:
@@ -121,7 +127,7 @@ class Operator:
 
     def _why_not_ready(self) -> str:
         with suppress(ClusterError):
-            return self.cluster.kubectl("describe", "pods", "-n", NAMESPACE) + self.log()
+            return self.cluster.kubectl("describe", "pods", "-n", self.namespace) + self.log()
         return ""
 
 

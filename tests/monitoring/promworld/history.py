@@ -22,8 +22,8 @@ class History:
 
 @contextmanager
 def history(folder: Path) -> Iterator[History]:
-    """Fill a Prometheus in `folder` with what began half a day ago."""
-    data, begin = folder / "data", time.time() - 12 * 3600
+    """Fill a Prometheus in `folder` with what began half a day ago, on the hour: pictures of it are alike."""
+    data, begin = folder / "data", (time.time() // 3600 - 12) * 3600
     series, end = record(begin)
     text = folder / "run.openmetrics"
     with text.open("w") as file:

@@ -1,7 +1,7 @@
-"""Recorded runs: the journals that `make demo` has left on two CPU cores, and one of a teacher that rewrites.
+"""Recorded runs of the built-in task on two CPU cores: SFT on traces that a teacher has rewritten, and three RL runs.
 
-A second of theirs is shown as a minute, so that they last as long as runs do that people watch. The recorded machine
-had no GPU: the peak memory that they tell of is made up.
+Those three, IGPO, Resample and GRPO, are of `make ablations`. A second is shown as half a minute, so that they last
+as long as runs do that people watch. The recorded machine had no GPU: the peak memory that they tell of is made up.
 """
 
 import gzip
@@ -23,7 +23,7 @@ from igpo_trainer.observe.records import (
 )
 
 _FOLDER = Path(__file__).parents[2] / "data" / "demo"
-_STRETCH = 60
+_STRETCH = 30
 _PEAK = 21 * 1024**3
 _STATES: dict[type, State] = {
     RewriteRecord: State.REWRITE,

@@ -18,6 +18,7 @@ from igpo_trainer.observe.records import CheckpointRecord, JournalRecord, Rewrit
 from igpo_trainer.spec.contract import METRICS_LINGER_SECONDS, RewriteStatus
 from promworld.journals import journal, start_of, state_at
 from promworld.operator import body, computed_when_scraped
+from promworld.situations import Standing, standing
 
 INTERVAL = 30.0
 _PENDING, _STARTING = 30.0, 60.0
@@ -69,6 +70,8 @@ class _Run:
         start = start_of(self._records)
         self.kind, self.name = start.kind, start.name
         self.end = self._records[-1].time.at
+        spec: Any = start.spec
+        self._budget: int | None = (spec.get("rewrite") or {}).get("tokenBudget")
         self._shown = 0
         self._checkpoint: CheckpointRecord | None = None
         self.exporter = Exporter(_identity(self._records))
@@ -79,6 +82,10 @@ class _Run:
     def alive(self, at: float) -> bool:
         """Whether its pod answers."""
         return self.begin <= at <= self.end + METRICS_LINGER_SECONDS
+
+    def moved(self) -> float:
+        """When it last published something."""
+        return self._records[self._shown - 1].time.at if self._shown else self.begin
 
     def advance(self, at: float) -> State:
         """Publish what has happened until then; what it is doing."""
@@ -92,7 +99,7 @@ class _Run:
         self.exporter.state(state)
         self.exporter.progress(7)
         if isinstance(upcoming, RewriteRecord):
-            self.exporter.rewriting(_rewriting(upcoming, at))
+            self.exporter.rewriting(_rewriting(upcoming, self._budget, at))
         return state
 
     def status(self, at: float, state: State) -> dict[str, object]:
@@ -112,7 +119,7 @@ class _Run:
             "conditions": conditions,
             "attempt": attempt | {"runningAt": _time(self.begin)},
             "startTime": _time(self.begin),
-            "progress": {"step": said.step, "movedAt": _time(min(at, self.end))},
+            "progress": {"step": said.step, "movedAt": _time(self.moved())},
             "metrics": {name: f"{value:.4g}" for name, value in said.metrics.items()},
         }
         if done:
@@ -123,12 +130,12 @@ class _Run:
 
 
 def record(created: float) -> tuple[Series, float]:
-    """Replay the three runs one after another; their series, and when the last was scraped."""
-    runs: list[_Run] = []
-    for name in ("rewriting", "sft", "igpo"):
-        runs.append(_Run(name, runs[-1].end + _GAP if runs else created))
+    """Replay SFT, then the RL runs side by side, while others stand; their series, and when the last was scraped."""
+    sft = _Run("sft", created)
+    runs = [sft, *(_Run(name, sft.end + _GAP) for name in ("igpo", "resample", "grpo"))]
+    others = list(standing(created))
     operator, series, at = _Operator(), Series(), created
-    while at <= runs[-1].end + 2 * METRICS_LINGER_SECONDS:
+    while at <= max(run.end for run in runs) + 2 * METRICS_LINGER_SECONDS:
         for run in runs:
             state = run.advance(at) if run.alive(at) else State.FINISHED
             if run.alive(at):
@@ -137,6 +144,9 @@ def record(created: float) -> tuple[Series, float]:
                 _scrape_gpu(series, run, at, busy=state in {State.ROLLOUT, State.RESCUE, State.UPDATE})
             if at >= run.created:
                 operator.see(run, at, state)
+        for other in others:
+            if at >= other.created:
+                operator.see_standing(other)
         operator.scrape(series, at)
         at += INTERVAL
     return series, at - INTERVAL
@@ -150,23 +160,31 @@ class _Operator:
         self._scrapes: dict[str, Scrape] = {}
         self._metrics.registry.register(RunCollector(self._cache, self._scrapes.get))
         for name in sorted(computed_when_scraped()):
-            self._metrics.gauge(name, name, lambda: 0.0)
+            self._metrics.gauge(name, name, lambda value=float(name == "igpo_operator_leases_held"): value)
         self._version = 0
 
     def see(self, run: _Run, at: float, state: State) -> None:
         """Take over a run's status, as a watch brings it."""
-        self._version += 1
-        resource = body(run.name, run.kind, run.status(at, state), created=_time(run.created), version=self._version)
-        key = self._cache.put_run(resource, Source.WATCH)
-        held = self._cache.run(key)
-        assert held is not None
-        moment = datetime.fromtimestamp(min(at, run.end), UTC)
+        uid = self._put(run.name, run.kind, run.status(at, state), run.created)
+        moment = datetime.fromtimestamp(run.moved(), UTC)
         if at >= run.begin:
-            self._scrapes[held.uid] = Scrape(1, run.exporter.status(), moment, moment)
+            self._scrapes[uid] = Scrape(1, run.exporter.status(), moment, moment)
         self._cache.last_event["igpotrainings"] = datetime.fromtimestamp(at, UTC)
         self._metrics.observe_reconcile(run.kind, "ok", 0.004)
         self._metrics.observe_request("get", "pods", 200)
         self._metrics.observe_scrape("ok")
+
+    def see_standing(self, run: Standing) -> None:
+        """Take over the status of a run that does not move."""
+        self._put(run.name, "IGPOTraining", run.status, run.created)
+        self._metrics.observe_reconcile("IGPOTraining", "ok", 0.002)
+
+    def _put(self, name: str, kind: str, status: dict[str, object], created: float) -> str:
+        self._version += 1
+        resource = body(name, kind, status, created=_time(created), version=self._version)
+        held = self._cache.run(self._cache.put_run(resource, Source.WATCH))
+        assert held is not None
+        return held.uid
 
     def scrape(self, series: Series, at: float) -> None:
         """Add what the operator says at a moment."""
@@ -197,12 +215,12 @@ def _identity(records: Iterable[JournalRecord]) -> RunIdentity:
     )
 
 
-def _rewriting(record: RewriteRecord, at: float) -> RewriteStatus:
+def _rewriting(record: RewriteRecord, budget: int | None, at: float) -> RewriteStatus:
     done = min(1.0, max(0.0, 1 - (record.time.at - at) / record.time.seconds))
     tokens = int(done * (record.prompt_tokens + record.completion_tokens))
     rows = int(done * record.rows)
     counts = {"done": rows, "kept": int(done * record.kept), "requests": rows + rows // 50, "retries": rows // 50}
-    return RewriteStatus(rows=record.rows, tokens=tokens, token_budget=100_000, **counts)
+    return RewriteStatus(rows=record.rows, tokens=tokens, token_budget=budget, **counts)
 
 
 def _condition(kind: str, status: str, reason: str, at: float) -> dict[str, str]:

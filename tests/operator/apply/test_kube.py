@@ -8,7 +8,7 @@ from aiohttp import web
 from kubernetes.aio.client import Configuration
 
 from igpo_operator.apply import errors
-from igpo_operator.apply.kube import Kube
+from igpo_operator.apply.kube import Account, Kube
 from igpo_operator.apply.resources import LEASES, PODS
 from operatorworld.http import serving
 
@@ -59,6 +59,23 @@ def test_an_object_is_read_with_the_token() -> None:
     [(method, path, _, headers, _)] = server.asked
     assert (method, path, headers["authorization"]) == ("GET", "/api/v1/namespaces/team/pods/p", "Bearer secret")
     assert server.seen == [("get", "pods", 200)]
+
+
+@pytest.mark.parametrize(
+    ("user", "expected"),
+    [
+        ({"username": "system:serviceaccount:home:igpo", "uid": "u"}, Account("home", "igpo", "u")),
+        ({"username": "system:serviceaccount:home:igpo"}, None),
+        ({"username": "kubernetes-admin", "uid": "u"}, None),
+        ({}, None),
+    ],
+)
+def test_a_client_knows_its_service_account_if_it_has_one(user: dict[str, str], expected: Account | None) -> None:
+    server = Server((201, {"status": {"userInfo": user}}))
+    assert _ask(server, lambda kube: kube.account()) == expected
+    [(method, path, _, _, body)] = server.asked
+    assert (method, path) == ("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews")
+    assert body == {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
 
 
 @pytest.mark.parametrize(

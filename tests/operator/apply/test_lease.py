@@ -3,7 +3,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from igpo_operator.apply.errors import AlreadyExistsError, ConflictError, NotFoundError
-from igpo_operator.apply.kube import Listing
+from igpo_operator.apply.kube import Account, Listing
 from igpo_operator.apply.lease import LeaseKeeper
 from operatorworld.clock import ManualClock
 
@@ -14,6 +14,10 @@ class Leases:
     def __init__(self) -> None:
         self.stored: dict[str, dict[str, Any]] = {}
         self._version = 0
+        self.whose: Account | None = None
+
+    async def account(self) -> Account | None:
+        return self.whose
 
     async def get(self, _: Any, namespace: str, name: str) -> dict[str, Any]:
         if namespace not in self.stored:
@@ -178,3 +182,22 @@ async def _true(probe: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not probe():
             await asyncio.sleep(0)
+
+
+def test_a_lease_in_the_operators_own_namespace_goes_with_its_account_and_others_cannot() -> None:
+    async def scene(leases: Leases, clock: ManualClock) -> None:
+        before = Party(leases, clock, "a", "home", "team")
+        await before.keeper.tend("home")
+        assert "ownerReferences" not in leases.stored["home"]["metadata"], "nobody is known to own it"
+        leases.whose = Account("home", "igpo-operator", "uid-1")
+        party = Party(leases, clock, "a", "home", "team")
+        working = asyncio.create_task(party.keeper.run())
+        await _true(lambda: party.keeper.held == 2)
+        await party.keeper.stop()
+        await working
+        assert leases.stored["home"]["metadata"]["ownerReferences"] == [
+            {"apiVersion": "v1", "kind": "ServiceAccount", "name": "igpo-operator", "uid": "uid-1"}
+        ]
+        assert "ownerReferences" not in leases.stored["team"]["metadata"]
+
+    _play(scene)

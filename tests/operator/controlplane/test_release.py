@@ -1,4 +1,8 @@
-"""Releases of the chart, installed, upgraded and uninstalled by the real helm on a real API server."""
+"""Releases of the chart, installed, upgraded and uninstalled by the real helm on a real API server.
+
+Those for single namespaces are what docs/install.md, charts/igpo-operator/README.md and
+charts/igpo-operator/charts/igpo-crds/README.md tell people to type.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +11,7 @@ from typing import Any
 import pytest
 
 from chartworld.helm import CHART, CRDS_CHART, Body, every, helm, read, rendered, run_helm
-from igpo_cluster import kwok
+from igpo_cluster import kwok, programs
 from igpo_cluster.cluster import Cluster
 from igpo_cluster.control_plane import ControlPlane, Options
 from igpo_cluster.errors import ClusterError
@@ -81,6 +85,7 @@ def test_a_release_is_installed_upgraded_and_uninstalled_and_leaves_crds_and_run
 
 def test_two_namespaced_releases_share_the_crds_and_one_may_go(empty: Cluster) -> None:
     _helm(empty, "upgrade", "--install", "igpo-crds", CRDS_CHART, "-n", "igpo-system")
+    until(lambda: _is_served(empty), "runs to be accepted", every=0.5)
     for namespace in ("team-a", "team-b"):
         values = {"scope": "Namespaced", "watchNamespaces": [namespace], "crds": {"enabled": False}}
         notes = _install(empty, namespace, values)
@@ -135,15 +140,26 @@ def test_who_may_view_edit_or_administer_a_namespace_may_do_so_with_runs(served:
         served.kubectl("delete", "clusterrole", *(role["metadata"]["name"] for role in aggregated))
 
 
+@pytest.fixture(scope="module")
+def monitored(served: Cluster) -> Cluster:
+    """A control plane with the CRDs of the operators of Prometheus and Grafana that the chart has objects for."""
+    prometheus = programs.module_folder("prometheus-operator", "github.com/prometheus-operator/prometheus-operator")
+    for name in ("podmonitors", "servicemonitors", "prometheusrules"):
+        served.apply_crds(prometheus / "example" / "prometheus-operator-crd" / f"monitoring.coreos.com_{name}.yaml")
+    grafana = programs.released_folder("github.com/grafana/grafana-operator/v5", "v5.18.0")
+    served.apply_crds(grafana / "config" / "crd" / "bases" / "grafana.integreatly.org_grafanadashboards.yaml")
+    return served
+
+
 @pytest.mark.parametrize("case", sorted(path.name for path in (CHART / "ci").glob("*-values.yaml")))
-def test_the_api_server_accepts_what_is_rendered(case: str, served: Cluster) -> None:
+def test_the_api_server_accepts_what_is_rendered(case: str, monitored: Cluster) -> None:
     objects: list[Body] = rendered(read(CHART / "ci" / case))
     for item in objects:
         if item["metadata"].get("namespace"):  # those of the values do not exist here
             item["metadata"]["namespace"] = "default"
     listed = {"apiVersion": "v1", "kind": "List", "items": objects}
     words = ("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-")
-    answer = served.kubectl(*words, stdin=listed)
+    answer = monitored.kubectl(*words, stdin=listed)
     assert answer.count("serverside-applied") == len(objects)
 
 

@@ -115,6 +115,28 @@ def test_resources_are_what_the_manifest_says_and_gpus(workers, expected):
     assert resources(Workers.model_validate(workers)) == expected
 
 
+def test_a_run_with_gpus_tolerates_their_taint_and_nccl_says_what_fails_unless_the_manifest_says_otherwise(golden):
+    taint = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    spec_of_gang = golden.rendered("gang").pods[0]["spec"]
+    assert taint in spec_of_gang["tolerations"]
+    assert {"name": "NCCL_DEBUG", "value": "WARN"} in containers(golden.rendered("gang").pods)[0]["env"]
+    (plain,) = golden.rendered("minimal").pods
+    assert "tolerations" not in plain["spec"]
+    assert "NCCL_DEBUG" not in str(plain)
+
+    resource = golden.arguments("gang")["resource"]
+    theirs = {
+        "gpusPerWorker": 8,
+        "tolerations": [{"key": "nvidia.com/gpu", "value": "a100", "effect": "NoExecute"}],
+        "env": [{"name": "NCCL_DEBUG", "value": "INFO"}],
+    }
+    cluster = resource.cluster.model_copy(update={"workers": Workers.model_validate(theirs)})
+    named = golden.rendered("gang", resource=replace(resource, cluster=cluster)).pods[0]
+    assert named["spec"]["tolerations"] == theirs["tolerations"]
+    values = [it["value"] for it in containers([named])[0]["env"] if it["name"] == "NCCL_DEBUG"]
+    assert values == ["INFO"]
+
+
 def test_the_pod_that_rewrites_is_one_where_the_gang_will_be_without_gpus_and_queue(golden):
     (pod,), gang = golden.rendered("rewriting").pods, golden.rendered("rewriting", stage=Stage.TRAINING, attempt=2).pods
     assert len(gang) == 2

@@ -1,4 +1,7 @@
-"""examples/length-aligned.yaml in small, by `igpo run`: verbose traces, a teacher over HTTP, SFT, IGPO, evaluation."""
+"""examples/length-aligned.yaml in small, by `igpo run`: verbose traces, a teacher over HTTP, SFT, IGPO, evaluation.
+
+Runs what README.md and docs/rewrite.md tell people to type.
+"""
 
 import json
 from pathlib import Path
@@ -92,7 +95,7 @@ def test_one_command_rewrites_aligns_reinforces_and_measures(tools, teacher, opt
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*") if path.is_file()} == written
     assert teacher.asked.total() == TRACES
     output = capsys.readouterr().out.splitlines()
-    assert [line.split(": ", 1)[1].split(",")[0] for line in output] == ["finished before"] * 2
+    assert [line.split(": ", 1)[1].split(",")[0] for line in output] == ["finished before"] * 3
 
     assert tools.igpo_command("eval", *options[:4], "--json") == 0
     measured = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -1,4 +1,4 @@
-"""`igpo compare`: two models on the same problems."""
+"""`igpo compare`: two models on the same problems. As README.md tells people to type."""
 
 import json
 

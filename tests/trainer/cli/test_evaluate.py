@@ -1,4 +1,4 @@
-"""`igpo eval`: the loop's own measure, for a model that is there."""
+"""`igpo eval`: the loop's own measure, for a model that is there. As README.md tells people to type."""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""`igpo rewrite` and igpo-rewrite as processes, killed and started again, with a real teacher over HTTP."""
+"""`igpo rewrite` and igpo-rewrite as processes, killed and started again, with a real teacher over HTTP.
+
+Runs what docs/rewrite.md tells people to type.
+"""
 
 import json
 import os
