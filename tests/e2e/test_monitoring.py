@@ -29,6 +29,8 @@ from promworld.operator import exported_names
 
 pytestmark = pytest.mark.timeout(1200)  # the first test waits for the whole chain
 NAME = "length-aligned"
+TRAINERS = f"{OPERATORS}/{DEPLOYMENT}-trainers"
+"""Label job of their series."""
 IMPOSSIBLE = {"igpo_trainer_gpu_memory_peak_bytes": "no GPU"}
 UNMEASURED = {("igpo_sft_loss", "eval")}
 NOT_OF_THE_JOURNAL = {
@@ -84,8 +86,7 @@ def chain(cluster: Cluster, images: Images, watched: Monitoring) -> Iterator[Cha
     teacher.release()
     for run in found.runs.values():
         run.wait_complete()
-    step = f"igpo_trainer_step{found.of(RL)}"
-    until(lambda: not watched.prometheus.now(step), "the end of the last pod's series", within=60, every=0.5)
+    until(lambda: namespace not in _namespaces(watched), "targets without a pod that is over", within=60, every=0.5)
     yield found
     cluster.delete_namespace(namespace)
 
@@ -102,9 +103,9 @@ def _manifests(teacher: Teacher) -> list[Body]:
     }
     changes = {
         SFT: {
-            "training": {"steps": 200, "batchSize": 16},
+            "training": {"steps": 120, "batchSize": 16},
             "optimizer": {"learningRate": 3e-3, "warmupUpdates": 5, "schedule": "Constant"},
-            "checkpoints": {"everySteps": 100},
+            "checkpoints": {"everySteps": 60},
         },
         RL: {"steps": 5, "promptsPerStep": 32, "evaluation": {"everySteps": 3}, "checkpoints": {"everySteps": 2}},
     }
@@ -118,11 +119,10 @@ def test_prometheus_has_the_targets_and_the_rules_that_the_chart_promises(
     cluster: Cluster, operator: Operator, chain: Chain
 ) -> None:
     watched = chain.watched.prometheus
-    targets = [target["labels"] for target in watched.targets()]
-    assert [labels["namespace"] for labels in targets if labels["job"] == DEPLOYMENT] == [OPERATORS]
-    assert chain.runs[RL].namespace not in {labels["namespace"] for labels in targets}, "its pods are over"
+    [target] = [target for target in watched.targets() if target["labels"]["job"] == DEPLOYMENT]
+    assert (target["labels"]["namespace"], target["health"]) == (OPERATORS, "up")
     past = {labels["job"] for labels, _ in watched.now(f"last_over_time(up{chain.of(RL)}[1h])")}
-    assert past == {f"{OPERATORS}/{DEPLOYMENT}-trainers"}
+    assert past == {TRAINERS}
 
     [rule] = cluster.items("prometheusrules", "-n", OPERATORS)
     ours = {one.get("alert") or one["record"] for group in rule["spec"]["groups"] for one in group["rules"]}
@@ -132,7 +132,7 @@ def test_prometheus_has_the_targets_and_the_rules_that_the_chart_promises(
 
 @pytest.mark.parametrize("kind", [SFT, RL])
 def test_every_metric_of_the_catalogue_that_the_run_can_produce_is_there(chain: Chain, kind: str) -> None:
-    found = chain.last(kind)
+    found = chain.last(kind, what=f', job="{TRAINERS}"')
     expected = {metric.name: metric for metric in metrics_of(kind)}
     parts = {part: name for name, metric in expected.items() for part in _parts(metric)}
     assert {parts[name] for name in found} == expected.keys() - IMPOSSIBLE.keys()
@@ -226,6 +226,11 @@ def test_a_trainer_that_stands_still_raises_an_alert_that_arrives_and_ends_when_
     watched.webhook.wait("resolved", alert, within=120)
     assert run.wait_complete()["attempt"]["number"] == 1
     assert {one["labels"]["alertname"] for one in watched.webhook.of(labels)} == {"IGPOTrainingStalled"}
+
+
+def _namespaces(watched: Monitoring) -> set[str]:
+    """Where there is something to scrape."""
+    return {target["labels"]["namespace"] for target in watched.prometheus.targets()}
 
 
 def _parts(metric: Metric) -> tuple[str, ...]:
