@@ -6,6 +6,7 @@ import signal
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import product
 
 import pytest
@@ -208,9 +209,10 @@ def test_a_trainer_that_stands_still_raises_an_alert_that_arrives_and_ends_when_
     labels = {"namespace": training, "kind": RL, "training": "frozen"}
     alert = {"alertname": "IGPOTrainingStalled", **labels}
     rank = rank_process(run, 0)
+    stopped = datetime.now(UTC)  # until its first step it may have stood still for as long
     rank.send(signal.SIGSTOP)
     try:
-        fired = watched.webhook.wait("firing", alert, within=180)
+        fired = watched.webhook.wait("firing", alert, stopped, within=180)
         selector = f'{{namespace="{training}", kind="{RL}", training="frozen"}}'
         assert watched.prometheus.now(f"igpo_trainer_step{selector}") == [], "a trainer that is stopped answers nobody"
         idle = watched.prometheus.value(f"time() - igpo_operator_run_last_progress_timestamp_seconds{selector}")
@@ -223,7 +225,7 @@ def test_a_trainer_that_stands_still_raises_an_alert_that_arrives_and_ends_when_
     page = fired["annotations"]["runbook_url"].removeprefix(f"{PAGES}/")
     assert (ROOT / "docs" / "runbooks" / page).is_file()
     assert "var-training=frozen" in fired["annotations"]["dashboard_url"]
-    watched.webhook.wait("resolved", alert, within=120)
+    watched.webhook.wait("resolved", alert, stopped, within=120)
     assert run.wait_complete()["attempt"]["number"] == 1
     assert {one["labels"]["alertname"] for one in watched.webhook.of(labels)} == {"IGPOTrainingStalled"}
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -24,11 +25,12 @@ class Webhook:
         """The alerts that have these labels."""
         return [alert for alert in self.alerts if labels.items() <= alert["labels"].items()]
 
-    def wait(self, status: str, labels: Mapping[str, str], within: float) -> Alert:
-        """Wait until one with these labels has arrived as `firing` or as `resolved`."""
+    def wait(self, status: str, labels: Mapping[str, str], since: datetime, within: float) -> Alert:
+        """Wait until one with these labels that began after `since` has arrived as `firing` or as `resolved`."""
 
         def look() -> Alert | None:
-            return next((alert for alert in self.of(labels) if alert["status"] == status), None)
+            found = (alert for alert in self.of(labels) if datetime.fromisoformat(alert["startsAt"]) > since)
+            return next((alert for alert in found if alert["status"] == status), None)
 
         return until(look, f"the arrival of {dict(labels)} as {status}", within, every=0.2)
 
