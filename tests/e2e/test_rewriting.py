@@ -64,7 +64,8 @@ def test_one_apply_rewrites_aligns_and_reinforces(
     assert source["digest"] == sft.status()["checkpoint"]["digest"]
     assert {"accuracy", "reward"} <= set(rl.status()["metrics"])
     assert {line["event"] for line in _journal(rl)} >= {"step", "evaluation", "end"}
-    assert GPU_RESOURCE in json.dumps(sft.pod(0)["spec"]), "the gang has what the stage before it did without"
+    asked = json.dumps(sft.pod(0)["spec"]["containers"])
+    assert GPU_RESOURCE in asked, "the gang has what the stage before it did without"
     _nobody_tells_the_key(cluster, operator, teacher, [log.result(), *(_log(run) for run in (sft, rl))])
     for run in (sft, rl):
         _no_file_holds_the_key(volume_folder(run), teacher.key)
@@ -153,7 +154,7 @@ def _stage_is_right(run: Body, pod: Body) -> None:
     ready = condition(run, "Ready")
     assert (ready["status"], ready["reason"]) == ("True", "Rewriting")
     assert pod["metadata"]["labels"][STAGE_LABEL] == "Rewriting"
-    assert GPU_RESOURCE not in json.dumps(pod["spec"])
+    assert GPU_RESOURCE not in json.dumps(pod["spec"]["containers"])
     assert "igpo-rewrite" in pod["spec"]["containers"][0]["command"]
 
 

@@ -125,7 +125,10 @@ def resources(workers: Workers, *, accelerated: bool = True) -> dict[str, Any]:
 
 
 def _tolerations(workers: Workers) -> list[dict[str, Any]]:
-    """As given; with GPUs, and in the pod that rewrites, also their usual taint, unless the manifest names it."""
+    """As given; with GPUs also their usual taint, unless the manifest names it.
+
+    The pod that rewrites has it, too, though it asks for none: it shares the gang's volume, so it must fit its nodes.
+    """
     given = _plain_list(workers.tolerations)
     if not workers.gpus_per_worker or any(one.get("key") == GPU_RESOURCE for one in given):
         return given

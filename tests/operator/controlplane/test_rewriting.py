@@ -23,7 +23,7 @@ def test_a_pod_rewrites_ends_with_its_counts_and_the_gang_follows(
     team.wait_for_phase("tiny", "Rewriting")
     (pod,) = team.pods().values()
     assert pod["metadata"]["name"] == "tiny-lasft-a1-0"
-    assert "nvidia.com/gpu" not in json.dumps(pod["spec"])
+    assert "nvidia.com/gpu" not in json.dumps(pod["spec"]["containers"])
     assert "secretKeyRef" in json.dumps(pod["spec"]["containers"][0]["env"])
 
     team.end("tiny-lasft-a1-0", 0, rewrite=DONE)
