@@ -64,11 +64,11 @@ PROGRAMS = {
         Program(
             "prometheus-config-reloader",
             f"{_OPERATOR}/cmd/prometheus-config-reloader",
-            "10 s",
+            "2 min, 4 s after its operator",
             module="prometheus-operator",
         ),
         Program(
-            "alertmanager", "github.com/prometheus/alertmanager/cmd/alertmanager", "1 min", module="prometheus-operator"
+            "alertmanager", "github.com/prometheus/alertmanager/cmd/alertmanager", "20 s", module="prometheus-operator"
         ),
         Program("igpo-judges", "igpo.dev/programs/judges", "2 min", module="judges"),
     )
