@@ -34,6 +34,7 @@ TRAINERS = f"{OPERATORS}/{DEPLOYMENT}-trainers"
 """Label job of their series."""
 IMPOSSIBLE = {"igpo_trainer_gpu_memory_peak_bytes": "no GPU"}
 UNMEASURED = {("igpo_sft_loss", "eval")}
+"""No evaluation of today has a loss."""
 NOT_OF_THE_JOURNAL = {
     "igpo_run_info",
     "igpo_build_info",
