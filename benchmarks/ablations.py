@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "teacher"))
 
 from ablation_arms.chart import course_svg
 from ablation_arms.page import Results, page
-from ablation_arms.plan import REWRITTEN, RL_ARMS, SFT_ARMS, SeedPlan, Settings, write_plan
+from ablation_arms.plan import FIRST_ONLY, REWRITTEN, RL_ARMS, SFT_ARMS, SeedPlan, Settings, write_plan
 from ablation_arms.results import read_seed
 from arm_runs.overlap import separate
 from arm_runs.schedule import run_all
@@ -56,6 +56,11 @@ def parse() -> argparse.Namespace:
     for name in ("rl_seeds", "problems", "samples", "every", "context_tokens", "teacher_port", "jobs"):
         if getattr(arguments, name) < 1:
             parser.error(f"--{name.replace('_', '-')} {getattr(arguments, name)} is below 1; give 1 or more")
+    if len(set(arguments.sft)) > 1 and set(arguments.arms) <= set(FIRST_ONLY):
+        parser.error(
+            f"--arms {', '.join(arguments.arms)}: nothing would start from {', '.join(arguments.sft[1:])}, since these "
+            f"start from the first SFT arm only; give another arm too, or --sft {arguments.sft[0]} alone"
+        )
     return arguments
 
 

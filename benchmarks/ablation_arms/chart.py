@@ -19,7 +19,7 @@ THOUSAND = 1000.0
 def course_svg(title: str, value: Callable[[Score], Values], seeds: Sequence[SeedResults]) -> str:
     """A row for each SFT arm: a mean over problems and seeds, against steps and against network tokens."""
     charts = []
-    for sft_arm in dict.fromkeys(rl.plan.sft_arm for rl in seeds[0].rl):
+    for sft_arm in seeds[0].plan.treated:
         runs = [rl.courses for rl in runs_of(seeds, sft_arm)]
         for along, curve in (("step", _by_step), ("thousand network tokens", _by_tokens)):
             series = [

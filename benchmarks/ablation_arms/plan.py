@@ -19,20 +19,22 @@ SFT_ARMS: Final = (REWRITTEN, ORIGINALS, FEWER)
 """What becomes of the verbose traces."""
 
 DEFAULT_ARM: Final = "IGPO"
+WHOLE_HINTS: Final = "IGPO, η = 1"
+ALL_HINT_TOKENS: Final = "IGPO, τ = 1"
 RL_ARMS: Final[Mapping[str, Mapping[str, Any]]] = {
     DEFAULT_ARM: {"algorithm": "IGPO"},
-    "IGPO, η = 1": {"algorithm": "IGPO", "hints": {"injectionRatio": {"min": 1.0, "max": 1.0}}},
-    "IGPO, τ = 1": {"algorithm": "IGPO", "hints": {"entropyKeepRatio": 1.0}},
+    WHOLE_HINTS: {"algorithm": "IGPO", "hints": {"injectionRatio": {"min": 1.0, "max": 1.0}}},
+    ALL_HINT_TOKENS: {"algorithm": "IGPO", "hints": {"entropyKeepRatio": 1.0}},
     "Resample": {"algorithm": "Resample"},
     "GRPO": {"algorithm": "GRPO"},
 }
 """Fields in which RL arms differ."""
-FIRST_ONLY: Final = ("IGPO, η = 1", "IGPO, τ = 1")
+FIRST_ONLY: Final = (WHOLE_HINTS, ALL_HINT_TOKENS)
 """Arms that start from the first SFT arm alone: they ask about hints, not about traces."""
 SHORT: Final = {
     FEWER: "tokens",
-    "IGPO, η = 1": "eta1",
-    "IGPO, τ = 1": "tau1",
+    WHOLE_HINTS: "eta1",
+    ALL_HINT_TOKENS: "tau1",
 }
 """Arms in the names of runs, where not the arm itself in lower case."""
 
@@ -114,7 +116,6 @@ def write_plan(settings: Settings, folder: Path, seed: int) -> SeedPlan:
         _rl_plan(rl, settings, folder, seed, rl_seed, arm, names[arm][-1], job.title)
         for rl_seed in (seed + 100 * index for index in range(settings.rl_seeds))
         for arm in settings.sft_arms
-        if settings.arms_from(arm)
     ]
     return SeedPlan(seed, job, {arm: [by_name[name] for name in names[arm]] for arm in names}, plans)
 

@@ -140,3 +140,10 @@ def test_a_teacher_port_that_is_taken_is_told_and_nothing_is_run(tmp_path, run):
         with pytest.raises(SystemExit, match=rf"port {port} of 127\.0\.0\.1 cannot be used .*--teacher-port"):
             run("--teacher-port", port)
     assert not (tmp_path / "LengthAlignedSFT").exists()
+
+
+def test_arms_that_only_the_first_sft_arm_has_are_refused_where_others_would_have_none(tmp_path, run, capsys):
+    with pytest.raises(SystemExit):
+        run("--sft", "rewritten", "originals", "--arms", *ABOUT_HINTS)
+    assert "nothing would start from originals" in capsys.readouterr().err
+    assert not (tmp_path / "LengthAlignedSFT").exists()

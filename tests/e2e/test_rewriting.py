@@ -15,7 +15,7 @@ import pytest
 from igpo_cluster.cluster import Cluster
 from igpo_cluster.images import Images
 from igpo_e2e.faults import run_folder, volume_folder
-from igpo_e2e.manifests import CONCURRENCY, RL, SFT, TRACES, Manifest, aligned
+from igpo_e2e.manifests import CONCURRENCY, RL, SFT, TRACES, Manifest, aligned, rewriting
 from igpo_e2e.operator import Operator
 from igpo_e2e.ranks import rewriter
 from igpo_e2e.run import Body, Run, condition, phase_of
@@ -86,7 +86,7 @@ def test_a_pod_that_ends_in_the_middle_costs_the_requests_in_flight_at_most(
 ) -> None:
     run = Run(cluster, SFT, namespace, NAME)
     teacher.hold(after=20)
-    _apply(cluster, namespace, aligned(teacher.spec, runPolicy={"terminationGracePeriodSeconds": 10})[:1])
+    _apply(cluster, namespace, [rewriting(teacher.spec, runPolicy={"terminationGracePeriodSeconds": 10})])
     pending = teacher.wait_held(answered=20, waiting=CONCURRENCY).pending
     assert len(pending) == CONCURRENCY
     run.wait_phase("Rewriting")
@@ -109,7 +109,7 @@ def test_a_pod_that_ends_in_the_middle_costs_the_requests_in_flight_at_most(
 def test_the_same_spec_applied_again_finds_its_rewrites_and_asks_nobody(
     cluster: Cluster, namespace: str, teacher: Teacher
 ) -> None:
-    run, manifest = Run(cluster, SFT, namespace, NAME), aligned(teacher.spec)[:1]
+    run, manifest = Run(cluster, SFT, namespace, NAME), [rewriting(teacher.spec)]
     _apply(cluster, namespace, manifest)
     before = run.wait_complete()
     counts = teacher.counts()

@@ -40,11 +40,10 @@ def tiny(kind: str, name: str, **changes: Any) -> Manifest:
 def aligned(teacher: Manifest, **sft: Any) -> list[Manifest]:
     """The documents of examples/length-aligned.yaml, so small that they take a minute, with `spec.rewrite.teacher`.
 
-    The first, which teaches the procedure, is left out: the run that rewrites starts from its scratch model. `sft` is
-    merged into the spec of the latter.
+    `sft` is merged into the spec of the run that rewrites.
     """
     threads = [{"name": "OMP_NUM_THREADS", "value": "1"}]
-    both = {
+    every = {
         "dataset": {"holdout": {"rows": 8}, "wordProblems": {"rows": TRACES}},
         "sampling": {"steps": 6, "blockLength": 12},
         "evaluation": {"everySteps": 0},
@@ -52,19 +51,26 @@ def aligned(teacher: Manifest, **sft: Any) -> list[Manifest]:
         "storage": {"size": "1Gi"},
     }
     scratch = {"hiddenSize": 32, "layers": 1, "heads": 2, "intermediateSize": 64}
-    small = {
-        SFT: {"model": {"scratch": scratch}, "training": {"steps": 10, "batchSize": 8}},
+    small: dict[str, Manifest] = {
+        SFT: {"training": {"steps": 10, "batchSize": 8}},
         RL: {"steps": 2, "groupSize": 4, "promptsPerStep": 4, "objective": {"innerUpdates": 1}},
     }
-    base, aligning, reinforcing = documents(ALIGNED)
-    aligning["spec"]["model"] = base["spec"]["model"]
-    found = [aligning, reinforcing]
+    found = documents(ALIGNED)
     for document in found:
-        document["spec"] = merged(merged(document["spec"], both), small[document["kind"]])
+        document["spec"] = merged(merged(document["spec"], every), small[document["kind"]])
+        if "scratch" in document["spec"]["model"]:
+            document["spec"] = merged(document["spec"], {"model": {"scratch": scratch}})
         if "rewrite" in document["spec"]:
             rewrite = {"rewrite": {"teacher": teacher, "concurrency": CONCURRENCY}}
             document["spec"] = merged(merged(document["spec"], rewrite), sft)
     return found
+
+
+def rewriting(teacher: Manifest, **sft: Any) -> Manifest:
+    """Of `aligned` the run that rewrites, alone: it begins with a model from scratch."""
+    base, document, _ = aligned(teacher, **sft)
+    document["spec"]["model"] = base["spec"]["model"]
+    return document
 
 
 def slow(name: str, steps: int = 16, **changes: Any) -> Manifest:
