@@ -117,7 +117,9 @@ class Scraper:
         self._last[run.uid] = Scrape(attempt=pod.attempt, status=status, at=now, moved_at=moved_at)
         told_at = self._woken.get(run.uid)
         # What has moved since the last wake, not since the last answer: else the end of a movement is never told.
-        due = told_at is None or (moved_at > told_at and now - told_at >= timedelta(seconds=self._pace.progress_seconds))
+        due = told_at is None or (
+            moved_at > told_at and now - told_at >= timedelta(seconds=self._pace.progress_seconds)
+        )
         if fresh or before is None or _telling(before.status) != _telling(status) or due:
             self._woken[run.uid] = now
             self._wake(run.key)

@@ -39,7 +39,7 @@ class PlainLlama:
                 for name in "qkv"
             )
             q, k = self._rotate(q, columns), self._rotate(k, columns)
-            keys, values = (old.clone() for old in kept[layer]) if kept else (k, v)
+            keys, values = (old.clone() for old in (kept[layer] if kept else (k, v)))
             keys[columns], values[columns] = k, v
             everything.append((keys, values))
             scores = torch.einsum("qhd,khd->hqk", q, keys) / math.sqrt(q.shape[-1])

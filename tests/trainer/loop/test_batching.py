@@ -38,6 +38,11 @@ def test_longer_rows_never_get_more_company(positions):
         assert update_rows("Auto", DENOISER, positions + 100, recompute=recompute) <= shorter
 
 
+def test_a_cache_leaves_room_for_fewer_rows():
+    exact, cached, guided = (rollout_rows("Auto", DENOISER, 4000, 8, kept) for kept in (0, 1, 2))
+    assert exact > cached > guided >= 1
+
+
 def test_recomputation_makes_room_for_more_rows():
     kept = update_rows("Auto", DENOISER, 4000, recompute=False)
     assert 1 <= kept < update_rows("Auto", DENOISER, 4000, recompute=True)

@@ -1,8 +1,9 @@
 """The forwards of a denoising step, approximate: whole canvases once a block, and a window of them in between.
 
 Fast-dLLM (arXiv 2505.22618), block-wise. A block's first step computes the whole canvas and keeps its keys and values;
-the block's other steps compute the columns from the block's start to the canvas's end (Prefix) or the block alone (Dual)
-and read all others as they were at that first step. The first step of each block is exact, given the tokens so far.
+the block's other steps compute the columns from the block's start to the canvas's end (Prefix) or the block alone
+(Dual) and read all others as they were at that first step. The first step of each block is exact, given the tokens so
+far.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +43,7 @@ class CachedForwards:
         self.count = count
         slots = min(rows, len(requests))
         width = canvases.ids_NS.shape[1]
-        self.stores = [predictor.key_values(slots, width) for _ in range(2 if sampling.cfg_scale > 0 else 1)]
+        self.stores = [predictor.key_values(slots, width) for _ in range(sampling.kept_canvases)]
         self.free_slots = list(range(slots))[::-1]
         self.slot_of: dict[int, int] = {}  # by index of the request
 
@@ -80,9 +81,7 @@ class CachedForwards:
             return -1
         return row.block if self.sampling.cache == "Prefix" else 0
 
-    def _group_logits(
-        self, group: Sequence[Row], rows_M: torch.Tensor, canvas_columns_M: torch.Tensor
-    ) -> torch.Tensor:
+    def _group_logits(self, group: Sequence[Row], rows_M: torch.Tensor, canvas_columns_M: torch.Tensor) -> torch.Tensor:
         slots = [self.slot_of[row.index] for row in group]
         if group[0].step == 0:
             return self._open_blocks(group, slots, rows_M, canvas_columns_M)

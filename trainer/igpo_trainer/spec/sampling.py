@@ -63,11 +63,9 @@ class SamplingSpec(SpecModel):
         return self
 
     @property
-    def approximations(self) -> tuple[str, ...]:
-        """What makes the sampled tokens differ from exact denoising, in words; empty when nothing does."""
-        cache = () if self.cache == "None" else (f"{self.cache} cache",)
-        threshold = self.confidence_threshold
-        return cache if threshold is None else (*cache, f"confidence threshold {threshold:g}")
+    def kept_canvases(self) -> int:
+        """Canvases whose keys and values the cache keeps for one completion; guidance needs a second one."""
+        return 0 if self.cache == "None" else 1 + (self.cfg_scale > 0)
 
     @property
     def blocks(self) -> int:
