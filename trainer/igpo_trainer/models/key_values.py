@@ -51,7 +51,7 @@ class KeyValues(Cache):
 
 class _Layer(DynamicLayer):
     def __init__(self, whole: KeyValues) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
         self.whole = whole
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
@@ -68,6 +68,8 @@ class _Layer(DynamicLayer):
         """Keys and values [B, heads, width, size] that the queries of this forward attend to."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
+        assert self.keys is not None, "initialised above"
+        assert self.values is not None, "initialised above"
         turn = self.whole.turn
         if isinstance(turn, Keeping):
             _keep(self.keys, key_states, turn)
