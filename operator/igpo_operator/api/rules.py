@@ -172,6 +172,11 @@ _TRAINER: Final[dict[type[BaseModel], tuple[Rule, ...]]] = {
             "set such a number",
             ".steps",
         ),
+        Rule(
+            "!has(self.confidenceThreshold) || self.remasking == 'LowConfidence'",
+            "has no meaning without remasking LowConfidence; remove it or set that",
+            ".confidenceThreshold",
+        ),
     ),
     run.OptimizerSpec: (
         Rule("self.betas.all(beta, beta >= 0.0 && beta < 1.0)", "must both lie in [0, 1); correct them", ".betas"),

@@ -7,6 +7,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from igpo_trainer.models.denoiser import Denoiser
+from igpo_trainer.models.key_values import KeyValues
 from igpo_trainer.models.tokens import SpecialTokens
 
 VOCABULARY, EOS, PAD, MASK = 41, 1, 0, 40
@@ -33,7 +34,20 @@ class RecordingPredictor:
         self.batches.append((ids_BS.shape[0], ids_BS.shape[1]))
         self.positions.append(len(rows_M))
         assert bool((ids_BS[rows_M, columns_M] == MASK).all()), "the head is only run on masked positions"
-        logits_MV = self.denoiser.logits_at(ids_BS, attention_BS, rows_M, columns_M)
+        return self._biased(self.denoiser.logits_at(ids_BS, attention_BS, rows_M, columns_M))
+
+    def key_values(self, rows: int, width: int) -> KeyValues:
+        return self.denoiser.key_values(rows, width)
+
+    def logits_keeping(self, stored, slots, lanes, ids_BS, *places) -> torch.Tensor:
+        self.batches.append((ids_BS.shape[0], ids_BS.shape[1]))
+        return self._biased(self.denoiser.logits_keeping(stored, slots, lanes, ids_BS, *places))
+
+    def logits_reading(self, stored, slots, starts_B, length, ids_BS, *places) -> torch.Tensor:
+        self.batches.append((ids_BS.shape[0], length))
+        return self._biased(self.denoiser.logits_reading(stored, slots, starts_B, length, ids_BS, *places))
+
+    def _biased(self, logits_MV: torch.Tensor) -> torch.Tensor:
         logits_MV[:, EOS] += self.end_bias
         return logits_MV
 

@@ -190,6 +190,7 @@ def _batch_sizes(spec: Spec, policy: Policy, data: RunData, store: CheckpointSto
         spec.sampling.block_length,
         context_positions=_context_positions(spec, data),
         recompute=recompute,
+        kept_canvases=spec.sampling.kept_canvases,
     )
     latest = store.latest()
     chosen = chosen.kept(spec.batching, None if latest is None else latest.path)

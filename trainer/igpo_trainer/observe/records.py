@@ -308,6 +308,10 @@ class EvaluationRecord(Record):
     completion_length: int = Field(description="Canvas length L in tokens.")
     remasking: str = Field(default="LowConfidence", description="Which predictions a step keeps.")
     cfg_scale: float = Field(default=0.0, description="Classifier-free guidance weight; 0 is off.")
+    cache: str = Field(default="None", description="None: sampled exactly. Prefix, Dual: approximately.")
+    confidence_threshold: float | None = Field(
+        default=None, description="Probability from which a prediction was kept beyond the quota; None: none was."
+    )
     rows: int = Field(default=0, description="Canvases per forward; 0 when unknown. Never changes the result.")
     time: EvaluationTime
 

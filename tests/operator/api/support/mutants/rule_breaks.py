@@ -136,6 +136,7 @@ BREAKERS: dict[str, Breaker] = {
     ".source holds": _drop_and_set("adapt", "scratch", "from", source=lambda rng: rng.choice(["m.gguf", "/m/x.gguf"])),
     ".blockLength does not": _merge(completionLength=256, blockLength=lambda rng: rng.choice([5, 100, 257])),
     ".steps must be": _merge(completionLength=256, blockLength=32, steps=lambda rng: rng.choice([12, 264, 1])),
+    ".confidenceThreshold has": _merge(confidenceThreshold=lambda rng: rng.choice([0.5, 1]), remasking="Random"),
     ".betas must": _merge(betas=lambda rng: rng.choice([[0.9, 1], [1.0, 0.9], [-0.1, 0.9], [0, 2]])),
     ".evaluation.datasets lacks": _within("evaluation", _merge(datasets=[{"source": "x"}, {"source": "Holdout"}])),
     "exactly one of epochs": _none_or_two("epochs", "steps"),
