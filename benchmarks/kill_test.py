@@ -99,7 +99,7 @@ def kill_at_random(
         hit[attempt.phase] += 1
         print(
             f"kill {number}/{arguments.kills}: {attempt.phase} of step {attempt.step or 0}; "
-            f"the checkpoint of step {run.volume.latest} is kept",
+            + ("no checkpoint yet" if run.volume.latest is None else f"step-{run.volume.latest:08d} is kept"),
             flush=True,
         )
     run.finish()

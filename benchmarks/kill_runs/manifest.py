@@ -16,7 +16,7 @@ NEVER_SECONDS = 600.0
 
 
 def write_manifests(folder: Path, *, steps: int, workers: bool) -> tuple[Path, Path]:
-    """Write the data set and the manifests of the SFT run and of the IGPO run; with `workers` it has a custom reward."""
+    """Write the data set and the manifests of the SFT and the IGPO run; with `workers` this has a custom reward."""
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / "rows.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in _rows()))

@@ -12,8 +12,8 @@ from igpo_trainer.spec.errors import RunError
 
 GARBAGE = b"a partial file that nothing may read"
 TORN = b'{"event":"step","step":'
-NOT_COMPARED = ("run.json", "summary.json", "report.html", METRICS_FILE, "complete")
-"""Files with wall-clock times or attempts in them; the journal is compared without its times."""
+NOT_COMPARED = ("run.json", "summary.json", "report.html", "complete")
+"""Files that say when and how often the run was started; the checkpoints' files themselves are compared."""
 
 
 class KillTestError(AssertionError):
@@ -90,14 +90,13 @@ def _up_to(lines: bytes, step: int | None) -> bytes:
 
 
 def differences(run_dir: Path, whole: Path) -> list[str]:
-    """How a run folder differs from that of a run nobody killed: names, bytes, journal but for its `time` objects."""
+    """How a run folder differs from one of a run nobody killed: names and bytes, JSON lines but for `time` objects."""
     ours, theirs = _files(run_dir), _files(whole)
     found = [f"{name} only in one of both" for name in sorted(ours ^ theirs)]
     for name in sorted(ours & theirs):
-        if Path(name).name not in NOT_COMPARED and (run_dir / name).read_bytes() != (whole / name).read_bytes():
-            found.append(f"{name} has other bytes")
-    if _timeless(run_dir) != _timeless(whole):
-        found.append(f"{METRICS_FILE} differs in more than time")
+        read = _timeless if name.endswith(".jsonl") else Path.read_bytes
+        if Path(name).name not in NOT_COMPARED and read(run_dir / name) != read(whole / name):
+            found.append(f"{name} differs" + (" in more than time" if read is _timeless else ""))
     if not (run_dir / FINAL_DIR / "model.safetensors").is_file():
         found.append("there is no final model")
     return found
@@ -116,6 +115,6 @@ def _files(folder: Path) -> set[str]:
     return {os.fspath(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def _timeless(run_dir: Path) -> list[dict[str, object]]:
-    lines = (run_dir / METRICS_FILE).read_text().splitlines()
+def _timeless(path: Path) -> list[dict[str, object]]:
+    lines = path.read_text().splitlines()
     return [{key: value for key, value in json.loads(line).items() if key != "time"} for line in lines]

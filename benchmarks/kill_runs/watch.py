@@ -1,4 +1,4 @@
-"""Hooks in the process that is to be killed: which phase it is in, and every rename, removal and fsync before it happens."""
+"""Hooks in the process that is to be killed: its phase, and every rename, removal and fsync before it happens."""
 
 import os
 import re
