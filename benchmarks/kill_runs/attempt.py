@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kill_runs.watch import report_phases
+from kill_runs.manifest import NEVER_SECONDS
+from kill_runs.watch import report_phases, wait_for_verifiers
 
 from igpo_trainer.cli.main import main
 
@@ -92,6 +93,7 @@ def start(arguments: Sequence[str], log: Path, prepare: Callable[[Callable[[str]
         def say(message: str) -> None:
             os.write(writing, message.encode() + b"\n")
 
+        wait_for_verifiers(NEVER_SECONDS)
         report_phases(say)
         prepare(say)
         main(list(arguments))
