@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Literal, Self
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from igpo_trainer.models.denoiser import Denoiser
+from igpo_trainer.spec.errors import InvalidRunError
 from igpo_trainer.spec.model import BatchingSpec
 
 BATCHING_FILE = "batching.json"
@@ -62,7 +63,13 @@ class BatchSizes:
         path = None if checkpoint is None else checkpoint / BATCHING_FILE
         if path is None or not path.exists():
             return self
-        stored = TypeAdapter(BatchSizes).validate_json(path.read_bytes())
+        try:
+            stored = TypeAdapter(BatchSizes).validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise InvalidRunError(
+                f"{path} is damaged: it does not hold batch sizes; remove the folder to resume from an earlier "
+                "checkpoint, or restore the file"
+            ) from error
         updates = stored if spec.update_groups == "Auto" else self
         return type(self)(
             stored.rollout_rows if spec.rollout_rows == "Auto" else self.rollout_rows,

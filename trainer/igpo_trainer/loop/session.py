@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerFast
 from igpo_trainer.loop.batching import BatchSizes
 from igpo_trainer.loop.data import RunData
 from igpo_trainer.loop.evaluation import evaluate
-from igpo_trainer.loop.folder import write_atomically
+from igpo_trainer.loop.fingerprint import require_same_data, save_fingerprint
+from igpo_trainer.loop.folder import remove_drafts, write_atomically
 from igpo_trainer.loop.identity import Claim
 from igpo_trainer.loop.interruption import StopRequestedError
 from igpo_trainer.loop.policy import Policy
@@ -91,18 +92,25 @@ class Session:
             self.claim.require_owner()
 
     def resume(self) -> CheckpointInfo | None:
-        """Load the newest complete checkpoint, verified, and cut the journal back to it; None on a fresh start."""
+        """Load the newest complete checkpoint, verified, and cut the journal back to it; None on a fresh start.
+
+        Whatever is refused is refused before a line of the journal is cut.
+        """
+        self.ranks.everywhere(self.store.require_known)
         if self.claim is not None:
             self.store.recover()
+            remove_drafts(self.run_dir)
         self.ranks.barrier()
         latest = self.store.latest()
+        if latest is not None:
+            self.store.verify(latest.path)
+            require_same_data(self.data, latest.path)
         if self.telemetry.journal is not None:
             self.telemetry.journal.truncate_after(-1 if latest is None else latest.step)
         if latest is None:
             for record in self.opening:
                 self.telemetry.publish(record)
             return None
-        self.store.verify(latest.path)
         self.position.step = latest.step
         self.policy.load(latest.path)
         self.telemetry.resumed()
@@ -178,6 +186,7 @@ class Session:
         def write(folder: Path) -> None:
             self.policy.save(folder)
             self.batch_sizes.save(folder)
+            save_fingerprint(self.data, folder)
             write_more(folder)
 
         best = self.store.best()

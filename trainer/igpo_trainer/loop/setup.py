@@ -291,5 +291,7 @@ def _start_record(document: Document, ranks: Ranks, steps: int, began: float) ->
         seed=document.spec.seed,
         planned_steps=steps,
         spec=document.spec.model_dump(mode="json", by_alias=True),
-        time=StartTime(at=time.time(), seconds=time.time() - began, world_size=ranks.world),
+        time=StartTime(
+            at=time.time(), seconds=time.time() - began, world_size=ranks.world, threads=torch.get_num_threads()
+        ),
     )

@@ -79,6 +79,9 @@ class StartTime(Time):
     """Set-up time, and the job's shape at the first attempt."""
 
     world_size: int = Field(default=1, description="Processes of the job.")
+    threads: int = Field(
+        default=0, description="Threads of one process on a CPU, 0 when unknown: the order of sums depends on them."
+    )
 
 
 class EvaluationTime(Time):
