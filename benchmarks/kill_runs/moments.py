@@ -9,6 +9,8 @@ from kill_runs.attempt import Attempt
 
 PHASES = ("start", "rollout", "judge", "rescue", "logprob", "update", "evaluate", "checkpoint")
 """In which a kill is aimed at; it strikes where the process then is."""
+LEFT = 3
+"""Cycles at the end of a run that no kill is aimed at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,15 @@ class Moment:
 
 
 def moments(count: int, steps: int, lasting: Mapping[str, float], seed: int) -> list[Moment]:
-    """`count` moments, the cycle rising with them; phases in turn, each round in another order."""
+    """`count` moments, the cycle rising with them; phases in turn, each round in another order.
+
+    The last cycles are left for the end of the run: a kill must find it alive, also one that strikes late.
+    """
     draw = random.Random(seed)
     found: list[Moment] = []
     while len(found) < count:
         for phase in draw.sample(PHASES, len(PHASES)):
-            # The last cycle is left for the end of the run: a kill must find the run alive.
-            step = 1 + len(found) * (steps - 1) // count
+            step = 1 + len(found) * (steps - LEFT) // count
             found.append(Moment(phase, step, draw.random() * lasting.get(phase, 0.1)))
     return found[:count]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from igpo_trainer.loop.store import CheckpointStore
 from igpo_trainer.observe.journal import read_metrics
+from igpo_trainer.observe.records import StartRecord, StepRecord
 from igpo_trainer.spec.contract import CHECKPOINTS_DIR, FINAL_DIR, METRICS_FILE, SAMPLES_FILE
 from igpo_trainer.spec.errors import RunError
 
@@ -111,10 +112,22 @@ def verdicts_from_a_deadline(run_dir: Path) -> int:
     )
 
 
+def replaced_rollouts(run_dir: Path) -> int:
+    """Rollouts that rescue replaced in the whole run."""
+    return sum(record.replaced for record in read_metrics(run_dir) if isinstance(record, StepRecord))
+
+
+def threads_of(run_dir: Path) -> int:
+    """Threads of the process that began the run, as its journal says."""
+    return next(record.time.threads for record in read_metrics(run_dir) if isinstance(record, StartRecord))
+
+
 def _files(folder: Path) -> set[str]:
     return {os.fspath(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 def _timeless(path: Path) -> list[dict[str, object]]:
-    lines = path.read_text().splitlines()
-    return [{key: value for key, value in json.loads(line).items() if key != "time"} for line in lines]
+    """Whole lines without their times; what `Volume` tore after a kill that came behind the end line stays there."""
+    lines = path.read_text().splitlines(keepends=True)
+    whole = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [{key: value for key, value in record.items() if key != "time"} for record in whole]
