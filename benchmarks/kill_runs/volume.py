@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from igpo_trainer.loop.store import CheckpointStore
@@ -32,7 +32,6 @@ class Volume:
     """Partial files that a kill had left and that were filled with garbage."""
     kept_lines: bytes = b""
     """The journal up to the newest checkpoint, as it was after the kill before."""
-    unfinished: list[str] = field(default_factory=list)
 
     def judge(self) -> None:
         """After a kill: every visible checkpoint is whole, none is lost, the journal up to it is untouched.
@@ -65,7 +64,6 @@ class Volume:
             if path.is_file() and any(_is_unfinished(part) for part in parts):
                 path.write_bytes(GARBAGE)
                 self.poisoned += 1
-                self.unfinished.append("/".join(parts))
         for name in (METRICS_FILE, SAMPLES_FILE):
             path = self.run_dir / name
             if path.exists():
