@@ -299,3 +299,11 @@ def test_half_a_checkpoint_is_passed_over_in_one_line_that_says_what_is_kept(sto
         f"{half.path} was never finished and is passed over; step-00000001 is kept and resumed from; remove the folder"
     ]
     assert store.latest().step == 1
+
+
+def test_what_a_killed_save_did_not_remove_any_more_is_removed_by_the_next_start(store):
+    generous = CheckpointStore(store.folder, keep_last=9, keep_best=9)
+    for step, score in ((1, 0.9), (2, 0.1), (3, 0.2), (4, 0.3)):
+        generous.save(step, writer("w"), score)
+    store.prune()
+    assert [info.step for info in store.all()] == [1, 3, 4]

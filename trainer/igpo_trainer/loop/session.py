@@ -106,6 +106,8 @@ class Session:
         if latest is not None:
             self.store.verify(latest.path)
             self.fingerprint.require_same(latest.path)
+        if self.claim is not None:
+            self.store.prune()
         if self.telemetry.journal is not None:
             self.telemetry.journal.truncate_after(-1 if latest is None else latest.step)
         if latest is None:

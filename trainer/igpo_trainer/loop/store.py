@@ -126,7 +126,7 @@ class CheckpointStore:
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        self._prune()
+        self.prune()
         return _info(self.folder / name, marker)
 
     def all(self) -> list[CheckpointInfo]:
@@ -198,7 +198,8 @@ class CheckpointStore:
         (folder / MARKER).write_text(marker.model_dump_json(by_alias=True, indent=1) + "\n")
         return marker
 
-    def _prune(self) -> None:
+    def prune(self) -> None:
+        """Remove what is to be kept no longer; `save` does so, and a resume whose last save was killed before it."""
         complete = self.all()
         kept = {info.path for info in complete[-max(1, self._keep_last) :]}
         kept |= {info.path for info in _by_score(complete)[: self._keep_best]}
