@@ -27,7 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the o
 
 from kill_runs.attempt import Attempt
 from kill_runs.manifest import write_manifests
-from kill_runs.moments import LEFT, PHASES, mean_seconds, moments
+from kill_runs.moments import LEFT, PHASES, moments, usual_seconds
 from kill_runs.run import KilledRun
 from kill_runs.volume import KillTestError, replaced_rollouts, threads_of, verdicts_from_a_deadline
 
@@ -72,7 +72,7 @@ def kill_all(arguments: argparse.Namespace, out: Path) -> None:
     print(f"undisturbed: {arguments.steps} steps in {time.monotonic() - began:.1f} s", flush=True)
     require_eventful(whole)
     at_random = KilledRun.beside(base, "random", manifest)
-    hit = kill_at_random(at_random, whole, arguments, mean_seconds(reference.messages, began))
+    hit = kill_at_random(at_random, whole, arguments, usual_seconds(reference.messages, began))
     calls = list(dict.fromkeys(_calls(reference)))
     if arguments.calls is not None:
         calls = calls[:: max(1, len(calls) // max(1, arguments.calls))][: arguments.calls]
@@ -95,14 +95,21 @@ def kill_at_random(
     """Kill a run at random moments, then let it end; how many kills struck in each phase.
 
     Short phases are easily missed: one that no kill has struck by two thirds of them is aimed at from its first moment.
+    A kill that comes late on a busy machine strikes when the last cycle but one begins, for each must find the run alive.
     """
+
+    def is_ending(now: Attempt) -> bool:
+        return (now.step or 0) >= arguments.steps - 1
+
     hit: Counter[str] = Counter()
     for number, moment in enumerate(moments(arguments.kills, arguments.steps, lasting, arguments.seed), start=1):
         resumed_from = run.volume.latest
         attempt = run.start()
-        if moment.phase == "start" or attempt.until(moment.has_come):
+        if moment.phase != "start":
+            attempt.until(lambda now, moment=moment: moment.has_come(now) or is_ending(now))
+        if not is_ending(attempt):
             at_once = not hit[moment.phase] and number > arguments.kills * 2 // 3
-            attempt.until(lambda _: False, 0.0 if at_once else moment.seconds)
+            attempt.until(is_ending, 0.0 if at_once else moment.seconds)
         attempt.kill()
         if attempt.code != -9:
             run.require_ended(attempt)

@@ -4,6 +4,7 @@ import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from kill_runs.attempt import Attempt
 
@@ -42,8 +43,8 @@ def moments(count: int, steps: int, lasting: Mapping[str, float], seed: int) -> 
     return found[:count]
 
 
-def mean_seconds(messages: Sequence[tuple[float, str]], began: float) -> dict[str, float]:
-    """How long a phase lasts on average, by the messages of a whole run; `start` is up to the first phase."""
+def usual_seconds(messages: Sequence[tuple[float, str]], began: float) -> dict[str, float]:
+    """How long a phase lasts, the median by the messages of a whole run; `start` is up to the first phase."""
     spent: dict[str, list[float]] = defaultdict(list)
     phase, since = "start", began
     for at, message in messages:
@@ -51,4 +52,4 @@ def mean_seconds(messages: Sequence[tuple[float, str]], began: float) -> dict[st
         if kind == "phase":
             spent[phase].append(at - since)
             phase, since = value, at
-    return {name: sum(seconds) / len(seconds) for name, seconds in spent.items()}
+    return {name: median(seconds) for name, seconds in spent.items()}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from kill_runs.attempt import Attempt
-from kill_runs.moments import PHASES, mean_seconds, moments
+from kill_runs.moments import PHASES, moments, usual_seconds
 from kill_runs.volume import GARBAGE, TORN, KillTestError, Volume, differences
 
 from igpo_trainer.loop.store import CheckpointStore
@@ -62,7 +62,7 @@ def test_what_is_wanted_may_be_past_when_it_is_read():
 def test_a_phase_lasts_from_its_message_to_the_next():
     said = [(1.0, "phase rollout"), (1.5, "call fsync x"), (3.0, "phase judge"), (3.5, "phase rollout")]
     said += [(4.5, "step 2"), (5.5, "phase update")]
-    assert mean_seconds(said, 0.0) == {"start": 1.0, "rollout": 2.0, "judge": 0.5}
+    assert usual_seconds(said, 0.0) == {"start": 1.0, "rollout": 2.0, "judge": 0.5}
 
 
 @pytest.fixture
