@@ -95,7 +95,7 @@ def kill_at_random(
     """Kill a run at random moments, then let it end; how many kills struck in each phase.
 
     Short phases are easily missed: one that no kill has struck by two thirds of them is aimed at from its first moment.
-    A kill that comes late on a busy machine strikes when the last cycle but one begins, for each must find the run alive.
+    A kill that is late on a busy machine strikes when the last cycle but one begins, for each must find the run alive.
     """
 
     def is_ending(now: Attempt) -> bool:

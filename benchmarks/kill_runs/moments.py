@@ -23,9 +23,7 @@ class Moment:
     seconds: float
 
     def has_come(self, attempt: Attempt) -> bool:
-        """Whether the process is where the seconds count from."""
-        if self.phase == "start":
-            return True
+        """Whether the process is where the seconds count from; for `start` that is where it begins."""
         return attempt.phase == self.phase and (attempt.step or 0) >= self.step
 
 
