@@ -1,11 +1,11 @@
 """kill -9 at any moment: the run then ends as if nothing had happened.
 
-A tiny IGPO run (every phase in use, verdicts of worker processes among them) is trained once by nobody disturbed. Then
-the same run is killed by SIGKILL again and again, and started again each time:
+A tiny IGPO run with every phase in use is trained once by nobody disturbed. Then the same run is killed by SIGKILL
+again and again, and started again each time:
 
-- at random moments, spread over its phases and its length;
-- in another run, before each rename, removal and fsync that the whole run does in its folder, and before those that
-  only a resumed run does.
+- at random moments, spread over its phases and its length, a custom reward in worker processes among them;
+- in another run without that reward, before each rename, removal and fsync that the whole run does in its folder, and
+  before those that only a resumed run does.
 
 After every kill each visible checkpoint is read and verified, the newest one is not older than before, the journal up
 to it is untouched, partial files are filled with garbage and half a line is appended to the journals. In the end all
@@ -62,23 +62,30 @@ def main() -> int:
 
 def kill_all(arguments: argparse.Namespace, out: Path) -> None:
     """Both ways of killing, and the table."""
-    base_manifest, manifest = write_manifests(out / "manifests", steps=arguments.steps, workers=True)
-    base = KilledRun(out / "whole", base_manifest)
+    base_manifest, rewarded, plain = write_manifests(out / "manifests", arguments.steps)
+    base = KilledRun(out / "base", base_manifest)
     base.root.mkdir(parents=True)
     base.finish()
-    whole = KilledRun(base.root, manifest)
-    began = time.monotonic()
-    reference = whole.finish()
-    print(f"undisturbed: {arguments.steps} steps in {time.monotonic() - began:.1f} s", flush=True)
-    require_eventful(whole)
-    at_random = KilledRun.beside(base, "random", manifest)
+    whole, began = KilledRun.beside(base, "whole", rewarded), time.monotonic()
+    reference = undisturbed(whole)
+    at_random = KilledRun.beside(base, "random", rewarded)
     hit = kill_at_random(at_random, whole, arguments, usual_seconds(reference.messages, began))
-    calls = list(dict.fromkeys(_calls(reference)))
+    whole_plain = KilledRun.beside(base, "whole-plain", plain)
+    calls = list(dict.fromkeys(_calls(undisturbed(whole_plain))))
     if arguments.calls is not None:
         calls = calls[:: max(1, len(calls) // max(1, arguments.calls))][: arguments.calls]
-    at_calls = KilledRun.beside(base, "calls", manifest)
-    points = kill_at_calls(at_calls, whole, calls, every=arguments.calls is None)
-    print_table(hit, points, [whole, at_random, at_calls])
+    at_calls = KilledRun.beside(base, "calls", plain)
+    points = kill_at_calls(at_calls, whole_plain, calls, every=arguments.calls is None)
+    print_table(hit, points, [whole, at_random, whole_plain, at_calls])
+
+
+def undisturbed(whole: KilledRun) -> Attempt:
+    """Train a run that nobody kills, and require of it what the others are to be compared with."""
+    began = time.monotonic()
+    attempt = whole.finish()
+    print(f"undisturbed: {attempt.step} steps in {time.monotonic() - began:.1f} s", flush=True)
+    require_eventful(whole)
+    return attempt
 
 
 def require_eventful(whole: KilledRun) -> None:
