@@ -8,7 +8,7 @@ PICTURES := monitoring/pictures
 MONITORING := PYTHONPATH=monitoring $(BIN)/python -m igpo_monitoring
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-arms ablations test check generate pictures
+.PHONY: help demo demo-arms ablations test kill-test check generate pictures
 .PHONY: images cluster cluster-down cluster-images cluster-packages cluster-demo e2e e2e-smoke
 
 help: ## list these targets
@@ -25,6 +25,9 @@ ablations: $(READY) ## rewritten and original traces, η, τ, Resample, GRPO: th
 
 test: $(READY) ## every test, with line coverage of the trainer
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term --cov-fail-under=90
+
+kill-test: $(READY) ## kill -9 a run 50 times at random and before every rename and fsync; it ends bit-identical
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/kill_test.py
 
 check: $(READY) ## style, types, layers, generated files
 	$(BIN)/ruff check

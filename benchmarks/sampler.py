@@ -1,4 +1,4 @@
-"""Exact sampler against the plain one: the same tokens, in how much less time.
+"""Exact sampler against the plain one: the same tokens, in how much less time. Approximate ones beside them.
 
 The plain sampler is LLaDA's published generate.py, batched: in every step it takes the logits of the whole sequence,
 copies them to fp64, draws fp64 Gumbel noise for all of them, and runs every step of every row. The exact sampler is the
@@ -6,21 +6,31 @@ trainer's. Both use one randomly initialised bidirectional Llama, which never st
 on top is not part of the ratio. First both run once with fp64 weights and the same keyed fp64 noise, and their tokens
 must be equal; then they are timed in turns with fp32 weights. The last line is plain time / exact time, with both in
 fp64 noise, as `ratio: X.Y`.
+
+The prefix and the dual cache are approximate: their line says how many tokens differ from the exact ones. With random
+weights that says little about quality, so `--manifest FILE` measures accuracy instead of time alone: the evaluation
+sets of the manifest's last run by each sampler, with the weights of `--model` (default: those its run in `--runs` ended
+with).
 """
 
 import argparse
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from igpo_trainer.diffusion.canvas import CanvasRequest, Completion
 from igpo_trainer.diffusion.noise import NoiseKey
-from igpo_trainer.diffusion.sampler import sample
+from igpo_trainer.diffusion.sampler import ForwardCount, sample
+from igpo_trainer.loop.measure import Subject, measure
 from igpo_trainer.models.denoiser import Denoiser
 from igpo_trainer.models.tokens import SpecialTokens
+from igpo_trainer.spec.manifest import load_manifest
 from igpo_trainer.spec.sampling import SamplingSpec
 
 PAD, EOS, FIRST_WORD = 0, 1, 2
@@ -127,6 +137,46 @@ def assert_same_tokens(model: Denoiser, requests: list[CanvasRequest], spec: Sam
     assert exact == plain, "the exact sampler chose other tokens than the plain one"
 
 
+def approximate(spec: SamplingSpec, threshold: float) -> dict[str, SamplingSpec]:
+    """Name the samplings that give other tokens than `spec`, faster."""
+    changes: dict[str, dict[str, object]] = {
+        "prefix cache": {"cache": "Prefix"},
+        "dual cache": {"cache": "Dual"},
+        "dual + threshold": {"cache": "Dual", "confidence_threshold": threshold},
+    }
+    return {name: spec.model_copy(update=change) for name, change in changes.items()}
+
+
+def print_agreement(model: Denoiser, requests: list[CanvasRequest], samplings: dict[str, SamplingSpec]) -> None:
+    """What each sampling costs in forwards and columns, and how many of its tokens are not the exact sampler's."""
+    exact: list[Completion] = []
+    for name, spec in samplings.items():
+        count = ForwardCount()
+        completions = sample(model, requests, spec, rows=len(requests), count=count)
+        exact = exact or completions
+        ours, theirs = (torch.tensor([completion.ids for completion in side]) for side in (completions, exact))
+        differing = (ours != theirs).float().mean().item()
+        print(
+            f"{name:20}{count.whole:5} whole and {count.windows:5} partial forwards, {count.columns:9} columns, "
+            f"{100 * differing:5.1f} % of tokens differ from the exact ones"
+        )
+
+
+def measure_quality(arguments: argparse.Namespace) -> None:
+    """Accuracy and time of every sampling on the manifest's evaluation sets, the same weights and seeds."""
+    document = load_manifest(arguments.manifest)[-1]
+    exact = document.spec.sampling.model_copy(update={"cache": "None", "confidence_threshold": None})
+    print(f"{'':20}{'data set':24}{'accuracy':>9}{'95 % interval':>16}{'seconds':>9}{'tokens/s':>10}")
+    for name, sampling in {"exact": exact, **approximate(exact, arguments.threshold)}.items():
+        spec = document.spec.model_copy(update={"sampling": sampling})
+        for record in measure(Subject(replace(document, spec=spec), arguments.runs, arguments.model)):
+            seconds = record.time.seconds
+            rate = record.problems * record.samples * sampling.completion_length / seconds
+            interval = f"{100 * (record.interval_low or 0):.1f}–{100 * (record.interval_high or 0):.1f} %"
+            share = f"{100 * (record.accuracy or 0):.1f} %"
+            print(f"{name:20}{record.dataset:24}{share:>9}{interval:>16}{seconds:9.1f}{rate:10.1f}")
+
+
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -141,6 +191,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--temperature", type=float, default=1.2, help="Gumbel noise temperature [%(default)s]")
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each sampler, in turns [%(default)s]")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads, for both samplers [%(default)s]")
+    parser.add_argument("--threshold", type=float, default=0.9, help="confidence threshold [%(default)s]")
+    parser.add_argument("--manifest", type=Path, help="measure accuracy on this run's evaluation sets instead")
+    parser.add_argument("--model", type=Path, help="the weights for --manifest, a model folder")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs [%(default)s]")
     parser.add_argument("--seed", type=int, default=0, help="of weights, prompts and noise [%(default)s]")
     return parser.parse_args()
 
@@ -149,14 +203,20 @@ def main() -> None:
     """Check, time, print."""
     arguments = parse()
     torch.set_num_threads(arguments.threads)
+    if arguments.manifest is not None:
+        measure_quality(arguments)
+        return
     model, requests, spec = build(arguments)
     assert_same_tokens(model, requests, spec)
     print(f"{len(requests)} completions of {spec.completion_length} tokens: same tokens with fp64 noise")
     rows = len(requests)
+    faster = approximate(spec, arguments.threshold)
+    print_agreement(model, requests, {"exact, fp32 noise": spec, **faster})
     samplers: dict[str, Callable[[], object]] = {
         "plain, fp64 noise": lambda: plain_sample(model, requests, spec, fresh_noise),
         "exact, fp64 noise": lambda: sample(model, requests, spec, rows=rows, noise_dtype=torch.float64),
         "exact, fp32 noise": lambda: sample(model, requests, spec, rows=rows),
+        **{name: partial(sample, model, requests, changed, rows=rows) for name, changed in faster.items()},
     }
     seconds: dict[str, list[float]] = {name: [] for name in samplers}
     for _ in range(arguments.runs):
@@ -169,8 +229,10 @@ def main() -> None:
     for name, runs in seconds.items():
         rate = rows * spec.completion_length / median[name]
         print(f"{name:20}{median[name]:9.2f}{min(runs):8.2f}{max(runs):8.2f}{rate:10.1f}")
-    plain, exact, single = median.values()
+    plain, exact, single, *approximations = median.values()
     print(f"plain / exact with fp32 noise (the trainer's default): {plain / single:.1f}")
+    for name, seconds_taken in zip(faster, approximations, strict=True):
+        print(f"plain / {name} (approximate, fp32 noise): {plain / seconds_taken:.1f}")
     print(f"ratio: {plain / exact:.1f}")
 
 

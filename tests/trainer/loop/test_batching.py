@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from igpo_trainer.loop import batching
 from igpo_trainer.loop.batching import BATCHING_FILE, CPU_BUDGET_BYTES, MOST_ROWS, BatchSizes, rollout_rows, update_rows
 from igpo_trainer.models.denoiser import Denoiser
 from igpo_trainer.models.scratch import build_scratch
@@ -36,6 +37,12 @@ def test_longer_rows_never_get_more_company(positions):
     for recompute in (False, True):
         shorter = update_rows("Auto", DENOISER, positions, recompute=recompute)
         assert update_rows("Auto", DENOISER, positions + 100, recompute=recompute) <= shorter
+
+
+def test_a_cache_leaves_room_for_fewer_rows(monkeypatch):
+    monkeypatch.setattr(batching, "CPU_BUDGET_BYTES", 2**23)
+    exact, cached, guided = (rollout_rows("Auto", DENOISER, 100, 8, kept) for kept in (0, 1, 2))
+    assert exact > cached > guided >= 1
 
 
 def test_recomputation_makes_room_for_more_rows():

@@ -110,5 +110,12 @@ def test_what_decides_the_numbers_is_recorded(desk):
         record = measured(session)
     assert (record.denoising_steps, record.block_length, record.completion_length) == (4, 8, 16)
     assert (record.remasking, record.cfg_scale, record.seed, record.rows) == ("Random", 0.0, 0, 5)
+    assert (record.cache, record.confidence_threshold) == ("None", None)
     assert record.time.world_size == 1
     assert record.time.device
+
+
+def test_approximate_sampling_is_recorded_with_the_numbers(desk):
+    with desk.session(desk.igpo(sampling={"cache": "Dual", "confidenceThreshold": 0.9})) as session:
+        record = measured(session)
+    assert (record.cache, record.confidence_threshold) == ("Dual", 0.9)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igpo_trainer.loop.folder import publish_dir, recover, scratch_dir
-from igpo_trainer.loop.store import MARKER, CheckpointStore
+from igpo_trainer.loop.store import MARKER, CheckpointStore, require_known
 from igpo_trainer.spec.errors import InterruptedRunError, InvalidRunError, RunError
 
 
@@ -254,3 +254,56 @@ def test_recovery_drops_unfinished_folders_and_leaves_others_alone(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("")
     recover(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def edited(info, **change):
+    """Write other values into a checkpoint's marker."""
+    marker = json.loads((info.path / MARKER).read_text())
+    (info.path / MARKER).write_text(json.dumps(marker | change))
+
+
+def test_a_checkpoint_of_another_run_is_refused(store, tmp_path):
+    info = store.save(3, writer("w"))
+    other = CheckpointStore(store.folder, 2, 1, config_hash="def")
+    with pytest.raises(InvalidRunError, match="another run, with spec hash abc and not def; nothing was changed"):
+        other.verify(info.path)
+
+
+@pytest.mark.parametrize("change", [{}, {"shards": ["of", "a", "later", "format"]}], ids=["as ours", "unknown fields"])
+def test_a_checkpoint_of_a_newer_version_is_refused_and_not_passed_over(store, change):
+    store.save(1, writer("w"))
+    info = store.save(2, writer("w"))
+    edited(info, version="99.1.0.dev3", **change)
+    with pytest.raises(InvalidRunError, match=r"00002 was written by igpo 99\.1\.0\.dev3 and this is ") as caught:
+        require_known(store.folder)
+    assert "resume with igpo 99.1.0.dev3 or newer, or move the folder away" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("version", ["0.0.1", "unknown"])
+def test_a_checkpoint_of_an_older_version_is_read(store, version):
+    info = store.save(2, writer("w"))
+    edited(info, version=version)
+    require_known(store.folder)
+    assert store.verify(info.path).step == 2
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"step": 3}'])
+def test_half_a_checkpoint_is_passed_over_in_one_line_that_says_what_is_kept(store, caplog, damage):
+    store.save(1, writer("w"))
+    half = store.save(2, writer("w"))
+    (half.path / MARKER).write_text(damage)
+    require_known(store.folder)
+    store.recover()
+    assert caplog.messages == [
+        f"{half.path} was never finished and is passed over; step-00000001 is kept and resumed from; remove the folder"
+    ]
+    assert store.latest().step == 1
+
+
+def test_what_a_killed_save_did_not_remove_any_more_is_removed_by_the_next_start(store):
+    generous = CheckpointStore(store.folder, keep_last=9, keep_best=9)
+    for step, score in ((1, 0.9), (2, 0.1), (3, 0.2), (4, 0.3)):
+        generous.save(step, writer("w"), score)
+    store.prune()
+    assert [info.step for info in store.all()] == [1, 3, 4]

@@ -99,6 +99,19 @@ def test_constructed_data_is_said_to_be_constructed(make):
     )
 
 
+def test_approximate_sampling_is_labelled_with_what_makes_it_so(make):
+    start = make.start()
+    assert "Approximate sampling." not in render([start], [])
+    for sampling, named in (
+        ({"cache": "None", "confidenceThreshold": None}, None),
+        ({"cache": "Dual"}, "with Dual cache:"),
+        ({"cache": "Prefix", "confidenceThreshold": 0.9}, "with Prefix cache and confidence threshold 0.9:"),
+    ):
+        page = render([start.model_copy(update={"spec": start.spec | {"sampling": sampling}})], [])
+        assert ("Approximate sampling." in page) == (named is not None)
+        assert named is None or named in page
+
+
 @pytest.mark.parametrize("lines", [1, 2, 3, 4, 6])
 def test_a_run_that_has_only_begun_has_a_report(tmp_path, records, make, lines):
     make.write_run(tmp_path, records[:lines])

@@ -62,7 +62,15 @@ BAD_SPECS = {
         "algorithm: DPO2\n",
         'run.yaml:7: spec.algorithm "DPO2" is none of IGPO, GRPO, Resample; choose one of them',
     ),
-    "an only value": ("sampling: {cache: Dual}\n", 'run.yaml:7: spec.sampling.cache "Dual" is not None; set None'),
+    "a cache unlike any other": (
+        "sampling: {cache: Quick}\n",
+        'run.yaml:7: spec.sampling.cache "Quick" is none of None, Prefix, Dual; choose one of them',
+    ),
+    "a threshold without confidence": (
+        "sampling: {confidenceThreshold: 0.9, remasking: Random}\n",
+        "run.yaml:7: spec.sampling.confidenceThreshold 0.9 has no meaning with remasking Random; remove it or set "
+        "remasking to LowConfidence",
+    ),
     "an unknown item": (
         "trackers:\n  - wandb\n  - tensorbord\n",
         'run.yaml:9: spec.trackers[1] "tensorbord" is none of tensorboard, wandb, mlflow; did you mean tensorboard?',

@@ -7,7 +7,7 @@ from igpo_trainer.spec.sampling import SamplingSpec
 
 
 class Row:
-    """The host's view of a row. How many positions are masked follows from hints and quotas: no device is asked."""
+    """The host's view of a row. How many positions are masked follows from hints and what each step kept."""
 
     __slots__ = ("block", "fresh", "index", "masked", "quotas", "request", "sampling", "step")
 
@@ -23,23 +23,19 @@ class Row:
 
     @property
     def quota(self) -> int:
-        """Positions to keep in the next step; never 0."""
-        return self.quotas[self.step]
-
-    @property
-    def completes_block(self) -> bool:
-        """Whether the next step leaves no mask in the active block."""
-        return self.quota == self.masked
+        """Positions to keep in the next step at least; never 0."""
+        return min(self.quotas[self.step], self.masked)
 
     @property
     def draw(self) -> Draw:
         """The randomness of the next step; steps count over the whole canvas, those without a quota included."""
         return Draw(self.request.key, self.block * self.sampling.steps_per_block + self.step, self.masked)
 
-    def advance(self) -> None:
-        """Past one step that did not complete the block."""
-        self.masked -= self.quota
+    def advance(self, kept: int) -> bool:
+        """Past one step that kept `kept` positions, the quota or more; True when it left no mask in the block."""
+        self.masked -= kept
         self.step += 1
+        return self.masked == 0
 
     def open_next_block(self, eos_id: int) -> bool:
         """Move to the next block that holds a mask; False when the canvas is finished: at its end, or at an end token.

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Literal, Self
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from igpo_trainer.models.denoiser import Denoiser
+from igpo_trainer.spec.errors import InvalidRunError
 from igpo_trainer.spec.model import BatchingSpec
 
 BATCHING_FILE = "batching.json"
@@ -41,16 +42,18 @@ class BatchSizes:
         *,
         context_positions: int | None = None,
         recompute: bool,
+        kept_canvases: int = 0,
     ) -> Self:
         """As the manifest says; Auto by the memory at hand for rows of `positions` tokens.
 
         `context_positions` is the length of rows on the longer canvas; None where none is trained there.
+        `kept_canvases` is SamplingSpec's.
         """
         context = 1
         if context_positions is not None:
             context = update_rows(spec.update_groups, denoiser, context_positions, recompute=recompute)
         return cls(
-            rollout_rows(spec.rollout_rows, denoiser, positions, block_length),
+            rollout_rows(spec.rollout_rows, denoiser, positions, block_length, kept_canvases),
             update_rows(spec.update_groups, denoiser, positions, recompute=recompute),
             context,
         )
@@ -60,7 +63,13 @@ class BatchSizes:
         path = None if checkpoint is None else checkpoint / BATCHING_FILE
         if path is None or not path.exists():
             return self
-        stored = TypeAdapter(BatchSizes).validate_json(path.read_bytes())
+        try:
+            stored = TypeAdapter(BatchSizes).validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise InvalidRunError(
+                f"{path} is damaged: it does not hold batch sizes; remove the folder to resume from an earlier "
+                "checkpoint, or restore the file"
+            ) from error
         updates = stored if spec.update_groups == "Auto" else self
         return type(self)(
             stored.rollout_rows if spec.rollout_rows == "Auto" else self.rollout_rows,
@@ -78,15 +87,22 @@ class BatchSizes:
         (folder / BATCHING_FILE).write_bytes(TypeAdapter(dict[str, int]).dump_json(asdict(self)))
 
 
-def rollout_rows(asked: Literal["Auto"] | int, denoiser: Denoiser, positions: int, block_length: int) -> int:
-    """Canvases per forward without gradient: activations of one layer, and the active block's logits."""
+def rollout_rows(
+    asked: Literal["Auto"] | int, denoiser: Denoiser, positions: int, block_length: int, kept_canvases: int = 0
+) -> int:
+    """Canvases per forward without gradient: activations of one layer, and the active block's logits.
+
+    With a cache also the keys and values that all layers keep of `kept_canvases` canvases a row.
+    """
     if asked != "Auto":
         return asked
     config = denoiser.causal_lm.config
     activations = positions * (8 * config.hidden_size + 3 * config.intermediate_size) * 4
     scores = config.num_attention_heads * positions * positions * 4
     logits = 4 * block_length * config.vocab_size * 4
-    return _rows(denoiser, activations + scores + logits)
+    states = 2 * config.num_key_value_heads * (config.hidden_size // config.num_attention_heads) * positions * 4
+    kept = kept_canvases * config.num_hidden_layers * states
+    return _rows(denoiser, activations + scores + logits + kept)
 
 
 def update_rows(asked: Literal["Auto"] | int, denoiser: Denoiser, positions: int, *, recompute: bool) -> int:

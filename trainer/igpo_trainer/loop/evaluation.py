@@ -59,6 +59,8 @@ def evaluate(
         completion_length=sampling.completion_length,
         remasking=sampling.remasking,
         cfg_scale=sampling.cfg_scale,
+        cache=sampling.cache,
+        confidence_threshold=sampling.confidence_threshold,
         rows=worker.rows,
         time=EvaluationTime(
             at=time.time(),

@@ -158,7 +158,10 @@ def _rows(subject: Subject, policy: Policy, data: RunData, sizes_of: Path | None
     spec = subject.document.spec
     problems = [*data.train, *(e for measured in spec.evaluation.datasets for e in data.measured(measured))]
     longest = max(len(e.prompt_ids) for e in problems) + spec.completion_length
-    rows = rollout_rows(spec.batching.rollout_rows, policy.denoiser, longest, spec.sampling.block_length)
+    sampling = spec.sampling
+    rows = rollout_rows(
+        spec.batching.rollout_rows, policy.denoiser, longest, sampling.block_length, sampling.kept_canvases
+    )
     return min(ranks.gather_objects(BatchSizes(rows, 1).kept(spec.batching, sizes_of).rollout_rows))
 
 

@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerFast
 from igpo_trainer.loop.batching import BatchSizes
 from igpo_trainer.loop.data import RunData
 from igpo_trainer.loop.evaluation import evaluate
-from igpo_trainer.loop.folder import write_atomically
+from igpo_trainer.loop.fingerprint import Fingerprint
+from igpo_trainer.loop.folder import remove_drafts, write_atomically
 from igpo_trainer.loop.identity import Claim
 from igpo_trainer.loop.interruption import StopRequestedError
 from igpo_trainer.loop.policy import Policy
@@ -51,6 +52,8 @@ class Session:
     policy: Policy
     tokenizer: PreTrainedTokenizerFast
     data: RunData
+    fingerprint: Fingerprint
+    """Of `data`."""
     worker: RolloutWorker
     store: CheckpointStore
     claim: Claim | None
@@ -91,18 +94,26 @@ class Session:
             self.claim.require_owner()
 
     def resume(self) -> CheckpointInfo | None:
-        """Load the newest complete checkpoint, verified, and cut the journal back to it; None on a fresh start."""
+        """Load the newest complete checkpoint, verified, and cut the journal back to it; None on a fresh start.
+
+        Whatever is refused is refused before a line of the journal is cut.
+        """
         if self.claim is not None:
             self.store.recover()
+            remove_drafts(self.run_dir)
         self.ranks.barrier()
         latest = self.store.latest()
+        if latest is not None:
+            self.store.verify(latest.path)
+            self.fingerprint.require_same(latest.path)
+        if self.claim is not None:
+            self.store.prune()
         if self.telemetry.journal is not None:
             self.telemetry.journal.truncate_after(-1 if latest is None else latest.step)
         if latest is None:
             for record in self.opening:
                 self.telemetry.publish(record)
             return None
-        self.store.verify(latest.path)
         self.position.step = latest.step
         self.policy.load(latest.path)
         self.telemetry.resumed()
@@ -178,6 +189,7 @@ class Session:
         def write(folder: Path) -> None:
             self.policy.save(folder)
             self.batch_sizes.save(folder)
+            self.fingerprint.save(folder)
             write_more(folder)
 
         best = self.store.best()

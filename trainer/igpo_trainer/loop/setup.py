@@ -12,6 +12,7 @@ from accelerate.tracking import get_available_trackers
 
 from igpo_trainer.loop.batching import BatchSizes
 from igpo_trainer.loop.data import RunData, load_data, require_rewritten
+from igpo_trainer.loop.fingerprint import Fingerprint
 from igpo_trainer.loop.identity import Claim, claim, require_claimable
 from igpo_trainer.loop.interruption import StopRequestedError
 from igpo_trainer.loop.policy import Policy
@@ -22,7 +23,7 @@ from igpo_trainer.loop.rollouts import RolloutWorker
 from igpo_trainer.loop.session import Session
 from igpo_trainer.loop.sft import planned_updates
 from igpo_trainer.loop.stop import StopSignal
-from igpo_trainer.loop.store import CheckpointStore
+from igpo_trainer.loop.store import CheckpointStore, require_known
 from igpo_trainer.loop.telemetry import Telemetry
 from igpo_trainer.loop.trackers import start_trackers
 from igpo_trainer.models.load import LoadedModel, load_model, wants_recomputation
@@ -101,6 +102,7 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
         from_folder = source_folder(document, place)
         digest = document_hash(document)
         ranks.on_main(lambda: require_claimable(run_dir, digest, document.kind, document.name))
+        ranks.on_main(lambda: require_known(run_dir / CHECKPOINTS_DIR))
         judge = resources.enter_context(judge_of(spec))
         loaded, data = ranks.everywhere(lambda: _load(document, from_folder, run_dir / REWRITTEN_DIR))
         accelerator = Accelerator(
@@ -137,6 +139,7 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
             policy=policy,
             tokenizer=loaded.tokenizer,
             data=data,
+            fingerprint=Fingerprint.of(data),
             worker=worker,
             store=store,
             claim=owner,
@@ -190,6 +193,7 @@ def _batch_sizes(spec: Spec, policy: Policy, data: RunData, store: CheckpointSto
         spec.sampling.block_length,
         context_positions=_context_positions(spec, data),
         recompute=recompute,
+        kept_canvases=spec.sampling.kept_canvases,
     )
     latest = store.latest()
     chosen = chosen.kept(spec.batching, None if latest is None else latest.path)
@@ -290,5 +294,7 @@ def _start_record(document: Document, ranks: Ranks, steps: int, began: float) ->
         seed=document.spec.seed,
         planned_steps=steps,
         spec=document.spec.model_dump(mode="json", by_alias=True),
-        time=StartTime(at=time.time(), seconds=time.time() - began, world_size=ranks.world),
+        time=StartTime(
+            at=time.time(), seconds=time.time() - began, world_size=ranks.world, threads=torch.get_num_threads()
+        ),
     )

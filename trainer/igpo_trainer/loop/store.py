@@ -2,7 +2,10 @@
 
 import errno
 import hashlib
+import json
+import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +20,7 @@ from igpo_trainer.loop.folder import fsync, publish_dir, recover, remove_dir, sc
 from igpo_trainer.spec.contract import Cause
 from igpo_trainer.spec.errors import InvalidRunError, RunError
 
+logger = logging.getLogger(__name__)
 MARKER = "complete"
 _PREFIX = "step-"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -93,6 +97,11 @@ class CheckpointStore:
         """Undo what a killed writer left behind. The writer calls it once, before its first save."""
         self.folder.mkdir(parents=True, exist_ok=True)
         recover(self.folder)
+        for path in sorted(self.folder.glob(f"{_PREFIX}*")):
+            if _read_marker(path) is None:
+                latest = self.latest()
+                kept = f"{latest.path.name} is kept and resumed from" if latest else "the run begins anew"
+                logger.warning("%s was never finished and is passed over; %s; remove the folder", path, kept)
 
     def save(self, step: int, write: Callable[[Path], None], score: float | None = None) -> CheckpointInfo:
         """Let write fill an empty folder and publish it as the checkpoint of step, replacing an earlier one.
@@ -117,7 +126,7 @@ class CheckpointStore:
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        self._prune()
+        self.prune()
         return _info(self.folder / name, marker)
 
     def all(self) -> list[CheckpointInfo]:
@@ -142,12 +151,18 @@ class CheckpointStore:
     def verify(self, path: Path) -> CheckpointInfo:
         """Read every byte of a checkpoint again.
 
-        Raises InvalidRunError naming the first file that is missing, of another size or of other contents.
+        Raises InvalidRunError naming the first file that is missing, of another size or of other contents, or when
+        the checkpoint belongs to a run of another spec than this store's.
         """
         marker = _read_marker(path)
         if marker is None:
             raise InvalidRunError(
                 f"{path / MARKER} is missing or unreadable: this checkpoint was never finished; remove the folder"
+            )
+        if self._config_hash and marker.config_hash != self._config_hash:
+            raise InvalidRunError(
+                f"{path} is a checkpoint of another run, with spec hash {marker.config_hash[:12] or 'unknown'} and not "
+                f"{self._config_hash[:12]}; nothing was changed: move the folder away, or resume with its manifest"
             )
         for name, record in sorted(marker.files.items()):
             problem = _problem(path / name, record)
@@ -183,7 +198,8 @@ class CheckpointStore:
         (folder / MARKER).write_text(marker.model_dump_json(by_alias=True, indent=1) + "\n")
         return marker
 
-    def _prune(self) -> None:
+    def prune(self) -> None:
+        """Remove what is to be kept no longer; `save` does so, and a resume whose last save was killed before it."""
         complete = self.all()
         kept = {info.path for info in complete[-max(1, self._keep_last) :]}
         kept |= {info.path for info in _by_score(complete)[: self._keep_best]}
@@ -204,6 +220,21 @@ class CheckpointStore:
         )
 
 
+def require_known(folder: Path) -> None:
+    """Raise InvalidRunError when a newer version of igpo wrote one of the checkpoints in a folder.
+
+    Call it before anything is cut back or written: to pass one over would throw its steps away.
+    """
+    ours = igpo_trainer.__version__
+    for path in sorted(folder.glob(f"{_PREFIX}*")):
+        theirs = _version_of(path)
+        if theirs is not None and _release(theirs) > _release(ours):
+            raise InvalidRunError(
+                f"{path} was written by igpo {theirs} and this is {ours}: nothing was changed; resume with "
+                f"igpo {theirs} or newer, or move the folder away to go on from an earlier checkpoint"
+            )
+
+
 def _info(path: Path, marker: Marker) -> CheckpointInfo:
     return CheckpointInfo(marker.step, path, marker.digest, marker.score, marker.saved_at, marker.config_hash)
 
@@ -218,6 +249,22 @@ def _read_marker(path: Path) -> Marker | None:
         return Marker.model_validate_json((path / MARKER).read_bytes())
     except (OSError, ValidationError):
         return None
+
+
+def _version_of(path: Path) -> str | None:
+    """The version in a marker, also in one that this version cannot read otherwise; None when there is none."""
+    try:
+        content = json.loads((path / MARKER).read_bytes())
+    except (OSError, ValueError):
+        return None
+    version = content.get("version") if isinstance(content, dict) else None
+    return version if isinstance(version, str) else None
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The numbers before any suffix: 1.2.0.dev3 is (1, 2, 0)."""
+    match = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(number) for number in match.group().split(".")) if match else ()
 
 
 def _files(folder: Path) -> Iterator[Path]:

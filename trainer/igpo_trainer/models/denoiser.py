@@ -1,5 +1,6 @@
 """A bidirectional language model seen as p(token | canvas)."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, cast
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM, PreTrainedModel
 
 from igpo_trainer.models.head import TokenScores, logits_of, score_tokens
+from igpo_trainer.models.key_values import KeyValues
 from igpo_trainer.models.tokens import SpecialTokens
 
 Precision = Literal["BF16", "FP32"]
@@ -71,9 +73,49 @@ class Denoiser(nn.Module):
     @torch.no_grad()
     def logits_at(self, ids_BS: Tensor, attention_BS: Tensor, rows_M: Tensor, columns_M: Tensor) -> Tensor:
         """Logits [M, V] at (rows_M, columns_M), fp32 or wider, banned ids at -inf; no gradient."""
-        hidden_MD = self._hidden(ids_BS, attention_BS, rows_M, columns_M)
-        weight_VD, bias_V = self._head()
-        return logits_of(hidden_MD, weight_VD, banned_N=self.banned_N, bias_V=bias_V, compute_dtype=self._head_dtype)
+        return self._logits(self._hidden(ids_BS, attention_BS, rows_M, columns_M))
+
+    def key_values(self, rows: int, width: int) -> KeyValues:
+        """An empty store for `rows` canvases of at most `width` columns, padding included."""
+        return KeyValues(self.causal_lm.config.num_hidden_layers, rows, width)
+
+    @torch.no_grad()
+    def logits_keeping(
+        self,
+        stored: KeyValues,
+        slots: Sequence[int],
+        lanes: Sequence[int],
+        ids_BS: Tensor,
+        attention_BS: Tensor,
+        rows_M: Tensor,
+        columns_M: Tensor,
+    ) -> Tensor:
+        """As `logits_at`; the keys and values of lane `lanes[i]` are stored in slot `slots[i]`."""
+        stored.keep(slots, lanes, ids_BS.shape[1])
+        return self._logits(self._hidden(ids_BS, attention_BS, rows_M, columns_M, stored))
+
+    @torch.no_grad()
+    def logits_reading(
+        self,
+        stored: KeyValues,
+        slots: Sequence[int],
+        starts_B: Tensor,
+        length: int,
+        ids_BS: Tensor,
+        attention_BS: Tensor,
+        rows_M: Tensor,
+        columns_M: Tensor,
+    ) -> Tensor:
+        """Logits [M, V] from a forward over the columns starts_B … starts_B + `length` of each row alone.
+
+        These columns attend to each other and to the keys and values stored in the row's slot for all other columns,
+        as old as they are. (rows_M, columns_M) must lie within.
+        """
+        # With shifted logits the window's first column is predicted by its left neighbour.
+        offsets_K = torch.arange(-int(self.logit_shift), length, device=ids_BS.device)
+        window_BK = (starts_B[:, None] + offsets_K).clamp(min=0)
+        stored.read(slots, window_BK, ids_BS.shape[1])
+        return self._logits(self._hidden(ids_BS, attention_BS, rows_M, columns_M, stored, window_BK))
 
     def autocast(self) -> AbstractContextManager[object]:
         """Enter the precision this model computes in; the outermost entry caches the cast weights."""
@@ -105,19 +147,34 @@ class Denoiser(nn.Module):
         head = self.causal_lm.get_output_embeddings()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
         return head.weight, getattr(head, "bias", None)
 
-    def _hidden(self, ids_BS: Tensor, attention_BS: Tensor, rows_M: Tensor, columns_M: Tensor) -> Tensor:
+    def _logits(self, hidden_MD: Tensor) -> Tensor:
+        weight_VD, bias_V = self._head()
+        return logits_of(hidden_MD, weight_VD, banned_N=self.banned_N, bias_V=bias_V, compute_dtype=self._head_dtype)
+
+    def _hidden(
+        self,
+        ids_BS: Tensor,
+        attention_BS: Tensor,
+        rows_M: Tensor,
+        columns_M: Tensor,
+        stored: KeyValues | None = None,
+        window_BK: Tensor | None = None,
+    ) -> Tensor:
+        """Hidden states [M, D] at (rows_M, columns_M); `window_BK` are the columns computed, all of them if None."""
         if ids_BS.shape[0] == 0:  # a rank without rows still runs one, so that its graph holds every parameter
             ids_BS = ids_BS.new_full((1, 1), self.tokens.pad_id)
             attention_BS = attention_BS.new_ones((1, 1))
         # Positions count real tokens only, so that left padding changes nothing.
         position_ids_BS = (attention_BS.long().cumsum(-1) - 1).clamp(min=0)
-        decoder = self.causal_lm.get_decoder()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
-        with self.autocast():
-            decoded = decoder(
-                input_ids=ids_BS, attention_mask=attention_BS, position_ids=position_ids_BS, use_cache=False
-            )
-        hidden_BSD: Tensor = decoded.last_hidden_state
         if self.logit_shift:
             first_B = attention_BS.long().argmax(dim=-1)
             columns_M = torch.maximum(columns_M - 1, first_B[rows_M])
+        if window_BK is not None:
+            ids_BS, position_ids_BS = ids_BS.gather(1, window_BK), position_ids_BS.gather(1, window_BK)
+            columns_M = (window_BK[rows_M] == columns_M[:, None]).long().argmax(dim=-1)
+        decoder = self.causal_lm.get_decoder()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+        with self.autocast():
+            # The cache goes by place: its keyword has two names among the transformers releases we accept.
+            decoded = decoder(ids_BS, attention_BS, position_ids_BS, stored, use_cache=stored is not None)
+        hidden_BSD: Tensor = decoded.last_hidden_state
         return hidden_BSD[rows_M, columns_M]

@@ -13,7 +13,16 @@ from igpo_trainer.observe.records import EvaluationRecord
 from igpo_trainer.spec.errors import InvalidDataError
 
 BOOTSTRAP_SEED = 0
-_SETTINGS = ("denoising_steps", "block_length", "completion_length", "remasking", "cfg_scale", "seed")
+_SETTINGS = (
+    "denoising_steps",
+    "block_length",
+    "completion_length",
+    "remasking",
+    "cfg_scale",
+    "cache",
+    "confidence_threshold",
+    "seed",
+)
 """What else should be equal for a difference to be the models' own."""
 
 

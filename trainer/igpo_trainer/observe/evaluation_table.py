@@ -38,7 +38,12 @@ def evaluation_table(records: Sequence[EvaluationRecord]) -> str:
         for r in records
         if r.unjudged
     ]
-    return "\n".join([_text(drawn), *unjudged])
+    approximate = [
+        f"{r.dataset}: sampled approximately (cache {r.cache}, confidence threshold {r.confidence_threshold})"
+        for r in records
+        if r.cache != "None" or r.confidence_threshold is not None
+    ]
+    return "\n".join([_text(drawn), *unjudged, *approximate])
 
 
 def _difficulties(record: EvaluationRecord) -> Iterator[tuple[str, ...]]:

@@ -79,6 +79,9 @@ class StartTime(Time):
     """Set-up time, and the job's shape at the first attempt."""
 
     world_size: int = Field(default=1, description="Processes of the job.")
+    threads: int = Field(
+        default=0, description="Threads of one process on a CPU, 0 when unknown: the order of sums depends on them."
+    )
 
 
 class EvaluationTime(Time):
@@ -308,6 +311,10 @@ class EvaluationRecord(Record):
     completion_length: int = Field(description="Canvas length L in tokens.")
     remasking: str = Field(default="LowConfidence", description="Which predictions a step keeps.")
     cfg_scale: float = Field(default=0.0, description="Classifier-free guidance weight; 0 is off.")
+    cache: str = Field(default="None", description="None: sampled exactly. Prefix, Dual: approximately.")
+    confidence_threshold: float | None = Field(
+        default=None, description="Probability from which a prediction was kept beyond the quota; None: none was."
+    )
     rows: int = Field(default=0, description="Canvases per forward; 0 when unknown. Never changes the result.")
     time: EvaluationTime
 

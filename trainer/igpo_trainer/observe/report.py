@@ -59,6 +59,7 @@ def render(
         sections=[(title, [drawing.draw(chart) for chart in charts]) for title, charts in sections(records)],
         canvas=drawing,
         constructed=start is not None and _source(start) == BUILTIN_WORD_PROBLEMS,
+        approximations=_approximations(start),
         data=next((r for r in records if isinstance(r, DataRecord)), None),
         settings=list(flatten(start.spec)) if start else [],
         identity=list(flatten({k: v for k, v in (identity or {}).items() if k != "spec"})),
@@ -95,6 +96,16 @@ def _identity(run_dir: Path) -> dict[str, object]:
 def _source(start: StartRecord) -> object:
     dataset = start.spec.get("dataset")
     return dataset.get("source") if isinstance(dataset, dict) else None
+
+
+def _approximations(start: StartRecord | None) -> list[str]:
+    """Name what makes the run's samples differ from exact denoising."""
+    sampling = start.spec.get("sampling") if start else None
+    if not isinstance(sampling, dict):
+        return []
+    cache, threshold = sampling.get("cache", "None"), sampling.get("confidenceThreshold")
+    named = [] if cache == "None" else [f"{cache} cache"]
+    return named if threshold is None else [*named, f"confidence threshold {threshold}"]
 
 
 def flatten(tree: object, path: str = "") -> Iterator[tuple[str, str]]:

@@ -21,7 +21,19 @@ class SamplingSpec(SpecModel):
     remasking: Literal["LowConfidence", "Random"] = Field(
         default="LowConfidence", description="Which predictions are kept in a step: the most confident, or random ones."
     )
-    cache: Literal["None"] = Field(default="None", description="None: every step computes the whole canvas, exactly.")
+    cache: Literal["None", "Prefix", "Dual"] = Field(
+        default="None",
+        description="None: every step computes the whole canvas, exactly. Approximate and faster: only a block's first "
+        "step does; its others compute the columns from the block on (Prefix) or the block alone (Dual) and read the "
+        "keys and values of all other columns as they were then.",
+    )
+    confidence_threshold: float | None = Field(
+        default=None,
+        gt=0.0,
+        le=1.0,
+        description="Approximate and faster: a step keeps, beyond its quota, every prediction of at least this "
+        "probability. Absent: the quota alone. steps = completionLength makes the quota 1.",
+    )
     cfg_scale: NonNegativeFloat = Field(
         default=0.0, description="Classifier-free guidance weight; 0 is off. RL refuses any other value."
     )
@@ -40,6 +52,20 @@ class SamplingSpec(SpecModel):
                 f"completionLength {self.completion_length}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _a_threshold_needs_confidence(self) -> Self:
+        if self.confidence_threshold is not None and self.remasking != "LowConfidence":
+            raise ValueError(
+                f"confidenceThreshold {self.confidence_threshold} has no meaning with remasking {self.remasking}; "
+                "remove it or set remasking to LowConfidence"
+            )
+        return self
+
+    @property
+    def kept_canvases(self) -> int:
+        """Canvases whose keys and values the cache keeps for one completion; guidance needs a second one."""
+        return 0 if self.cache == "None" else 1 + (self.cfg_scale > 0)
 
     @property
     def blocks(self) -> int:

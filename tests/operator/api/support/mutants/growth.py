@@ -190,6 +190,8 @@ def _repair_sampling(spec: dict[str, Any], rng: random.Random, *, reinforcement:
     block, blocks = rng.choice([1, 8, 32]), rng.choice([1, 4, 16])
     length = block * blocks
     sampling |= {"completionLength": length, "blockLength": block, "steps": blocks * rng.randint(1, block)}
+    if "confidenceThreshold" in sampling:
+        sampling["remasking"] = "LowConfidence"
     if reinforcement:
         sampling["temperature"] = sampling.get("temperature") or 1.2
         sampling["cfgScale"] = 0

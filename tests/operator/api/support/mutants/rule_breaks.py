@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from igpo_operator.api import formats
-from igpo_operator.api.rules import matches
+from igpo_operator.api.rule import matches
 from igpo_operator.api.volumes import VOLUME_SOURCES
 from igpo_trainer.spec import contract
 from mutants.breaks import Hit, Mutator
@@ -136,6 +136,7 @@ BREAKERS: dict[str, Breaker] = {
     ".source holds": _drop_and_set("adapt", "scratch", "from", source=lambda rng: rng.choice(["m.gguf", "/m/x.gguf"])),
     ".blockLength does not": _merge(completionLength=256, blockLength=lambda rng: rng.choice([5, 100, 257])),
     ".steps must be": _merge(completionLength=256, blockLength=32, steps=lambda rng: rng.choice([12, 264, 1])),
+    ".confidenceThreshold has": _merge(confidenceThreshold=lambda rng: rng.choice([0.5, 1]), remasking="Random"),
     ".betas must": _merge(betas=lambda rng: rng.choice([[0.9, 1], [1.0, 0.9], [-0.1, 0.9], [0, 2]])),
     ".evaluation.datasets lacks": _within("evaluation", _merge(datasets=[{"source": "x"}, {"source": "Holdout"}])),
     "exactly one of epochs": _none_or_two("epochs", "steps"),
