@@ -39,7 +39,7 @@ class KeyedDropout(nn.Module):
         for b, (stream, length) in enumerate(self.rows):
             generator = stream.generator(self.index, device=device)
             draw_LD = torch.rand(length, input_BSD.shape[2], generator=generator, device=device)
-            scale_BSD[b, width - length :] = (draw_LD >= self.share) / (1.0 - self.share)
+            scale_BSD[b, width - length :] = (draw_LD >= self.share).to(input_BSD.dtype) / (1.0 - self.share)
         return input_BSD * scale_BSD
 
 
