@@ -15,16 +15,23 @@ NEVER_SECONDS = 600.0
 """The judge's deadline: a verdict must never depend on how busy the machine is."""
 
 
-def write_manifests(folder: Path, *, steps: int, workers: bool) -> tuple[Path, Path]:
-    """Write the data set and the manifests of the SFT and the IGPO run; with `workers` this has a custom reward."""
+def write_manifests(folder: Path, steps: int) -> tuple[Path, Path, Path]:
+    """Write the data set and the manifests of the SFT run, of IGPO with a custom reward, and of IGPO without.
+
+    A custom reward starts a verifier process each time, which is most of what a start takes.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / "rows.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in _rows()))
     data = {"source": str(source), "holdout": {"rows": 6}, "maxPromptTokens": 20}
-    base, killed = folder / "base.yaml", folder / "killed.yaml"
-    base.write_text(write_document(_document("LengthAlignedSFT", "base", _sft(data))))
-    killed.write_text(write_document(_document(*RUN, _igpo(data, steps, workers=workers))))
-    return base, killed
+    specs = {"base": _sft(data), "rewarded": _igpo(data, steps), "plain": _igpo(data, steps)}
+    specs["rewarded"]["rewards"] = {"custom": {"kill_runs.reward:brevity": 0.1}}
+    paths = []
+    for name, spec in specs.items():
+        paths.append(folder / f"{name}.yaml")
+        kind = ("LengthAlignedSFT", "base") if name == "base" else RUN
+        paths[-1].write_text(write_document(_document(*kind, spec)))
+    return paths[0], paths[1], paths[2]
 
 
 def _rows() -> list[dict[str, str]]:
@@ -56,7 +63,7 @@ def _sft(data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _igpo(data: dict[str, Any], steps: int, *, workers: bool) -> dict[str, Any]:
+def _igpo(data: dict[str, Any], steps: int) -> dict[str, Any]:
     return {
         "model": {"from": {"name": "base", "checkpoint": "Final"}, "precision": "FP32"},
         "dataset": data,
@@ -71,5 +78,4 @@ def _igpo(data: dict[str, Any], steps: int, *, workers: bool) -> dict[str, Any]:
         "evaluation": {"everySteps": 2, "datasets": [{"source": "holdout"}, {"source": "holdout", "samples": 2}]},
         "checkpoints": {"everySteps": 2, "keepLast": 2, "keepBest": 1},
         "judge": {"deadlineSeconds": NEVER_SECONDS, "processes": 1},
-        **({"rewards": {"custom": {"kill_runs.reward:brevity": 0.1}}} if workers else {}),
     }

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from igpo_trainer.loop.batching import BatchSizes
 from igpo_trainer.loop.data import RunData
 from igpo_trainer.loop.evaluation import evaluate
-from igpo_trainer.loop.fingerprint import require_same_data, save_fingerprint
+from igpo_trainer.loop.fingerprint import Fingerprint
 from igpo_trainer.loop.folder import remove_drafts, write_atomically
 from igpo_trainer.loop.identity import Claim
 from igpo_trainer.loop.interruption import StopRequestedError
@@ -56,6 +56,8 @@ class Session:
     policy: Policy
     tokenizer: PreTrainedTokenizerFast
     data: RunData
+    fingerprint: Fingerprint
+    """Of `data`."""
     worker: RolloutWorker
     store: CheckpointStore
     claim: Claim | None
@@ -103,7 +105,9 @@ class Session:
         """
         latest = self.ranks.from_main(self._verified)
         if latest is not None:
-            self.ranks.everywhere(partial(require_same_data, self.data, latest.path))
+            self.ranks.everywhere(partial(self.fingerprint.require_same, latest.path))
+        if self.claim is not None:
+            self.store.prune()
         if self.telemetry.journal is not None:
             self.telemetry.journal.truncate_after(-1 if latest is None else latest.step)
         if latest is None:
@@ -119,7 +123,6 @@ class Session:
 
     def _verified(self) -> CheckpointInfo | None:
         """The newest checkpoint, every byte of it read again, after what a killed writer left is cleared away."""
-        self.store.require_known()
         self.store.recover()
         remove_drafts(self.run_dir)
         latest = self.store.latest()
@@ -206,7 +209,7 @@ class Session:
             if self.ranks.is_main:
                 self.batch_sizes.save(draft)
                 self.world.save(draft)
-                save_fingerprint(self.data, draft)
+                self.fingerprint.save(draft)
                 write_more(draft)
 
     def _publish(self, draft: Path, record: CheckpointRecord, score: float | None) -> None:
