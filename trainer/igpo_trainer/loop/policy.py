@@ -67,6 +67,8 @@ class Policy:
     ) -> None:
         self.accelerator = accelerator
         self.sharded = sharded
+        self.trained = denoiser
+        """The network that learns: `denoiser` itself, unless sharded. Activations are recomputed in this one."""
         self.updates = 0
         self._spec = spec
         self._planned = planned_updates
