@@ -5,9 +5,12 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
+from igpo_trainer.cli.joining import ended_if_told
 from igpo_trainer.cli.outcome import Position, run_and_report
+from igpo_trainer.cli.worker import give_up
 from igpo_trainer.loop.stop import StopSignal
 from igpo_trainer.spec.errors import InterruptedRunError, InvalidDataError, InvalidRunError, RunError
 
@@ -93,6 +96,13 @@ def first_saved_leaves_early():
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         assert signal.sigtimedwait([signal.SIGTERM], 2.0) is None
     raise InterruptedRunError("saved step 7 on SIGTERM")
+
+
+def never_joined():
+    """Waits for ranks that never come."""
+    with StopSignal() as stop, ended_if_told(stop, partial(give_up, position=position), patience=0.5):
+        say("ready")
+        threading.Event().wait(FOREVER)
 
 
 def orphans():

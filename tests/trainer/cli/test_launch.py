@@ -123,6 +123,14 @@ def test_a_killed_rank_ends_the_other_and_is_named(launched):
     assert launcher.errors == f"igpo: {launcher.message['reason']}\n"
 
 
+def test_a_rank_that_waits_for_others_in_vain_ends_soon_after_it_was_told_to_stop(launched):
+    launcher = launched("never_joined", processes=1)
+    launcher.until("ready", ranks=1)
+    launcher.process.send_signal(signal.SIGTERM)
+    assert launcher.end() == 75
+    assert launcher.message["reason"].startswith("told to stop before all ranks had come; nothing was changed")
+
+
 def test_an_interrupt_reaches_the_ranks_and_a_saved_run_ends_with_75(launched):
     launcher = launched("save")
     launcher.until("ready")

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from igpo_trainer.cli.outcome import Position, RankOutcome, is_peer_lost, read_outcomes, run_and_report
+from igpo_trainer.cli.outcome import Position, RankOutcome, read_outcomes, run_and_report
 from igpo_trainer.spec.contract import Cause, CheckpointStatus
 from igpo_trainer.spec.errors import InterruptedRunError, InvalidDataError, InvalidRunError, RunError
 
@@ -122,27 +122,3 @@ def test_an_outcome_is_read_as_it_was_written(tmp_path):
 def test_launching_and_reporting_need_no_torch():
     script = "import sys, igpo_trainer.cli.launch, igpo_trainer.cli.outcome; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False, env=os.environ).returncode == 0
-
-
-@pytest.mark.parametrize(
-    ("error", "lost"),
-    [
-        (
-            RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [10.0.0.1]"),
-            True,
-        ),
-        (RuntimeError("[enforce fail at gloo/transport/tcp/unbound_buffer.cc:81] Timed out waiting 60000ms"), True),
-        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
-        (ConnectionResetError("Connection reset by peer"), False),
-        (ValueError("Connection closed by peer"), False),
-    ],
-)
-def test_a_lost_peer_is_told_from_a_failure_of_ones_own(error, lost):
-    assert is_peer_lost(error) is lost
-
-
-def test_errors_of_torch_distributed_are_lost_peers():
-    from torch.distributed import DistBackendError, DistNetworkError
-
-    assert is_peer_lost(DistBackendError("NCCL error: remote process exited"))
-    assert is_peer_lost(DistNetworkError("Failed to recv, got 0 bytes. Connection was likely closed"))

@@ -88,7 +88,7 @@ class Pod:
 
     def end(self):
         """Its exit code and termination message."""
-        output, self.errors = self.process.communicate(timeout=100)
+        output, self.errors = self.process.communicate(timeout=200)
         self.output += output
         message = json.loads(self.log.read_bytes())
         assert message["code"] == self.process.returncode
@@ -110,7 +110,7 @@ def require_equal_until_the_first_update(ours, theirs):
     assert first["grad_norm"] == pytest.approx(same["grad_norm"], rel=1e-3)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(700)
 def test_two_ranks_train_as_one_and_a_pod_told_to_stop_is_continued_as_if_nothing_had_happened(
     tools, alone, together, runs, tmp_path
 ):

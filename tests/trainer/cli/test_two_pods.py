@@ -185,10 +185,12 @@ def test_a_killed_rank_ends_its_pod_with_137_and_the_other_pod_fails_too_and_the
     first = started(trainer(tiny.manifest, tiny.runs))
     wait_for(lambda: len(tiny.checkpoints()) >= 1)
     os.kill(ranks_of(first.pods[1].process)[0], signal.SIGKILL)
-    other, killed = first.ends()
+    other, killed = first.ends(timeout=60)
     assert killed["code"] == 128 + signal.SIGKILL
     assert killed["reason"].startswith("local rank 0 was killed by SIGKILL")
     assert (other["code"], other["cause"]) == (1, "PeerLost")
+    gone = "rank 2 is gone: it said nothing, so it was killed or its machine was lost"
+    assert other["reason"] == f"{gone}; the last checkpoint is kept"
     assert other["latest"]["path"].endswith(tiny.checkpoints()[-1])
 
     second = started(trainer(tiny.manifest, tiny.runs), attempt=2)

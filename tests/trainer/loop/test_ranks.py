@@ -77,6 +77,11 @@ def test_work_of_the_main_rank_is_done_there_and_its_error_is_raised_everywhere(
     ]
 
 
+def test_what_the_main_rank_finds_is_told_to_all(seen):
+    assert [one["from_main"][0] for one in seen] == ["rank 0", "rank 0"]
+    assert [one["from_main"][1] for one in seen] == [one["on_main"][1] for one in seen]
+
+
 def test_an_unforeseen_error_is_its_own_on_its_rank_and_named_on_others(seen):
     assert seen[0]["unforeseen"].startswith("ZeroDivisionError")
     assert seen[1]["unforeseen"].startswith("RunError: rank 0 failed: ZeroDivisionError: ")
@@ -105,6 +110,7 @@ def test_a_world_of_one_needs_no_process_group(monkeypatch):
     ranks = Ranks.join()
     assert (ranks.rank, ranks.world, ranks.is_main) == (0, 1, True)
     assert ranks.gather_objects("x") == ["x"]
+    assert ranks.from_main(lambda: "x") == "x"
     assert ranks.any_true(True)
     assert not ranks.any_true(False)
     assert ranks.sum_tensor(torch.ones(2)).tolist() == [1.0, 1.0]

@@ -61,6 +61,10 @@ def main(path):
         attempt(lambda: ranks.on_main(refuse)),
         attempt(lambda: ranks.on_main(lambda: 1 // 0)),
     ]
+    seen["from_main"] = [
+        attempt(lambda: ranks.from_main(lambda: f"rank {ranks.rank}")),
+        attempt(lambda: ranks.from_main(refuse)),
+    ]
     mine = torch.tensor([1.0 + ranks.rank, 10.0], dtype=torch.float64, requires_grad=True)
     seen["sum"] = ranks.sum_tensor(mine).tolist()
     seen["untouched"] = mine.tolist()

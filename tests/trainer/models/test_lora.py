@@ -5,7 +5,9 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
+from igpo_trainer.diffusion.noise import NoiseKey
 from igpo_trainer.models.denoiser import Denoiser
+from igpo_trainer.models.keyed_dropout import keyed_dropout
 from igpo_trainer.models.load import load_model
 from igpo_trainer.models.lora import (
     ADAPTED_LINEARS,
@@ -25,6 +27,11 @@ WANTED = torch.tensor([[5], [6], [7], [8]])
 
 def scores(denoiser):
     return denoiser(IDS, torch.ones_like(IDS), *PLACES, WANTED, 1.2).logp_MK
+
+
+def rows_of(step):
+    """Streams and lengths of the three rows."""
+    return [NoiseKey(0, "dropout", step, row, 0) for row in range(3)], [IDS.shape[1]] * 3
 
 
 def train(denoiser, updates=1, lr=5e-7):
@@ -176,8 +183,16 @@ def test_an_adapter_that_does_not_fit_is_refused(tiny, adapted, tmp_path, config
         merge_adapter(tiny.lm(), folder)
 
 
-def test_dropout_acts_in_training_mode_only(tiny):
+def test_dropout_acts_in_training_mode_only_and_as_its_streams_say(tiny):
     denoiser = Denoiser(add_lora(tiny.lm(), LoraSpec(rank=4, alpha=64.0, dropout=0.5), seed=0), tiny.tokens)
-    train(denoiser.train(), updates=2, lr=1e-2)
-    assert not torch.equal(scores(denoiser.train()), scores(denoiser.train()))
-    assert torch.equal(scores(denoiser.eval()), scores(denoiser.eval()))
+
+    def dropped(step):
+        with keyed_dropout(denoiser, *rows_of(step)):
+            return scores(denoiser)
+
+    with keyed_dropout(denoiser, *rows_of(1)):
+        train(denoiser.train(), updates=2, lr=1e-2)
+    assert torch.equal(dropped(1), dropped(1))
+    assert not torch.equal(dropped(1), dropped(2))
+    denoiser.eval()
+    assert torch.equal(dropped(1), dropped(2))

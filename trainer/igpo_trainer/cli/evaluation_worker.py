@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from igpo_trainer.cli.joining import ended_if_told
 from igpo_trainer.cli.outcome import run_and_report
-from igpo_trainer.cli.worker import end_process
+from igpo_trainer.cli.worker import end_process, give_up
 from igpo_trainer.loop.stop import StopSignal
 
 
@@ -33,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _measure(options: argparse.Namespace, stop: StopSignal) -> None:
+    from igpo_trainer.loop.lifeline import Lifeline
     from igpo_trainer.loop.measure import Subject, measure
     from igpo_trainer.loop.ranks import Ranks
     from igpo_trainer.spec.manifest import load_manifest
@@ -47,12 +49,14 @@ def _measure(options: argparse.Namespace, stop: StopSignal) -> None:
         change={name: value for name, value in asked.items() if value is not None},
         out=options.out,
     )
-    ranks = Ranks.join()
+    with ended_if_told(stop, give_up):
+        ranks = Ranks.join()
     try:
-        records = measure(subject, ranks, should_stop=lambda: stop.requested)
-        if ranks.is_main:
-            options.result.write_text("".join(f"{record.model_dump_json()}\n" for record in records))
-        ranks.barrier()
+        with Lifeline(ranks, give_up, advice="nothing was changed, start the evaluation again"):
+            records = measure(subject, ranks, should_stop=lambda: stop.requested)
+            if ranks.is_main:
+                options.result.write_text("".join(f"{record.model_dump_json()}\n" for record in records))
+            ranks.barrier()
     finally:
         ranks.leave()
 

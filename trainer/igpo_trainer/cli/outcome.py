@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import signal
 import sys
 import time
@@ -13,13 +12,13 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from igpo_trainer.loop.folder import write_atomically
+from igpo_trainer.loop.peer_lost import is_peer_lost
 from igpo_trainer.loop.position import Position
 from igpo_trainer.spec.contract import EXIT_FILE_VARIABLE, Cause, CheckpointStatus, ExitCode
 from igpo_trainer.spec.errors import RunError
 
 ABORTED = 128 + signal.SIGINT
 _TRACEBACK_LINES = 20
-_GLOO_LOST = re.compile(r"gloo/transport|Connection (closed|reset) by peer")
 
 
 class RankOutcome(BaseModel):
@@ -89,13 +88,6 @@ def read_outcomes(folder: Path, processes: int) -> dict[int, RankOutcome]:
         except (OSError, ValidationError):
             continue
     return outcomes
-
-
-def is_peer_lost(error: Exception) -> bool:
-    """Whether a collective failed for want of another rank: torch's own errors, or gloo's, which have no class."""
-    if any(kind.__name__ == "DistError" for kind in type(error).__mro__):  # torch.distributed's, torch not imported
-        return True
-    return isinstance(error, RuntimeError) and _GLOO_LOST.search(str(error)) is not None
 
 
 def _is_first_to_say(reason: str) -> bool:

@@ -5,9 +5,11 @@ import atexit
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from igpo_trainer.cli.joining import ended_if_told
 from igpo_trainer.cli.outcome import run_and_report
 from igpo_trainer.cli.quiet import hushed
 from igpo_trainer.loop.position import Position
@@ -21,6 +23,7 @@ from igpo_trainer.spec.contract import (
     RUN_ID_VARIABLE,
     VOLUME_PATH,
 )
+from igpo_trainer.spec.errors import RunError
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -59,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(options: argparse.Namespace, stop: StopSignal, position: Position) -> None:
+    from igpo_trainer.loop.lifeline import Lifeline
     from igpo_trainer.loop.ranks import Ranks
     from igpo_trainer.loop.setup import RunPlace
     from igpo_trainer.loop.train import train
@@ -87,11 +91,23 @@ def _train(options: argparse.Namespace, stop: StopSignal, position: Position) ->
             mode=mode,
             linger_seconds=options.linger_seconds,
         )
-    ranks = Ranks.join()
+    end = partial(give_up, position=position)
+    with ended_if_told(stop, end):
+        ranks = Ranks.join()
     try:
-        train(documents[0], place, ranks, stop, position)
+        with Lifeline(ranks, end) as lifeline:
+            train(documents[0], place, ranks, stop, position, lifeline.leave)
     finally:
         ranks.leave()
+
+
+def give_up(error: RunError, position: Position | None = None) -> NoReturn:
+    """End this process with an error of another thread than the main one, which does not come to its end."""
+
+    def fail() -> NoReturn:
+        raise error
+
+    os._exit(run_and_report(fail, position))
 
 
 if __name__ == "__main__":

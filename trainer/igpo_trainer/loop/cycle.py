@@ -1,7 +1,8 @@
 """One cycle's rollouts with everything an update needs, as plain per-group data that survives a checkpoint."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,7 +15,10 @@ from igpo_trainer.igpo.entropy_filter import kept_hints
 from igpo_trainer.igpo.objective import GroupBatch
 from igpo_trainer.igpo.rollout import Group
 from igpo_trainer.loop.policy import Policy
+from igpo_trainer.loop.ranks import Ranks
 from igpo_trainer.spec.igpo import IGPOTrainingSpec
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,27 +63,52 @@ class CycleScorer:
         )
         return plan.to(self._policy.accelerator.device)
 
-    def score(self, groups: Sequence[Group]) -> list[ScoredGroup]:
-        """Old and reference log-probabilities, entropies and the entropy filter for some groups."""
-        size, temperature = self._spec.group_size, self._spec.sampling.temperature
+    def score(self, groups: Sequence[Group], ranks: Ranks | None = None, rows: int | None = None) -> list[ScoredGroup]:
+        """Old and reference log-probabilities, entropies and the entropy filter, on every rank.
+
+        A collective: the work is pooled over `ranks`, each of which takes `rows` groups at once (None: all).
+        """
+
+        def pooled(work: Callable[[list[Group]], list[R]]) -> list[R]:
+            size = rows or max(1, len(groups))
+            return (ranks or Ranks()).pooled(
+                groups, lambda share: [r for i in range(0, len(share), size) for r in work(share[i : i + size])]
+            )
+
+        self._policy.gather()
+        scored = pooled(self._under_old_policy)
+        if not self._spec.objective.kl_coefficient > 0:
+            return scored
+        self._policy.gather_reference()
+        references = pooled(self._under_reference)
+        return [replace(s, reference_RGL=reference) for s, reference in zip(scored, references, strict=True)]
+
+    def _under_old_policy(self, groups: Sequence[Group]) -> list[ScoredGroup]:
+        temperature = self._spec.sampling.temperature
         plan = self.plan(groups)
         scores = self._policy.score_frozen(plan, temperature)
         old_RNL = plan.place(scores.logp_MK).cpu()
-        reference_RNL = None
-        if self._spec.objective.kl_coefficient > 0:
-            reference_RNL = plan.place(self._policy.score_frozen(plan, temperature, reference=True).logp_MK).cpu()
         if self._spec.objective.log_probs != "MeanField":
             plan = self.plan(groups, "MeanField")
             scores = self._policy.score_frozen(plan, temperature)
         entropy_NL = plan.place(scores.entropy_M[:, None].expand_as(plan.tokens_MK)).cpu()[0]
-        scored = []
-        for p, group in enumerate(groups):
-            part = slice(p * size, (p + 1) * size)
-            reference_RGL = None if reference_RNL is None else reference_RNL[:, part].clone()
-            scored.append(self._filtered(group, old_RNL[:, part].clone(), reference_RGL, entropy_NL[part]))
-        return scored
+        return [
+            self._filtered(group, old_RNL[:, part].clone(), entropy_NL[part])
+            for group, part in zip(groups, self._parts(groups), strict=True)
+        ]
 
-    def _filtered(self, group: Group, old_RGL: Tensor, reference_RGL: Tensor | None, entropy_GL: Tensor) -> ScoredGroup:
+    def _under_reference(self, groups: Sequence[Group]) -> list[Tensor]:
+        plan = self.plan(groups)
+        scores = self._policy.score_frozen(plan, self._spec.sampling.temperature, reference=True)
+        logp_RNL = plan.place(scores.logp_MK).cpu()
+        return [logp_RNL[:, part].clone() for part in self._parts(groups)]
+
+    def _parts(self, groups: Sequence[Group]) -> list[slice]:
+        """Which of the N completions are those of each group."""
+        size = self._spec.group_size
+        return [slice(p * size, (p + 1) * size) for p in range(len(groups))]
+
+    def _filtered(self, group: Group, old_RGL: Tensor, entropy_GL: Tensor) -> ScoredGroup:
         kept_GL = torch.zeros(entropy_GL.shape, dtype=torch.bool)
         hint_entropies: list[float] = []
         generated_entropies: list[float] = []
@@ -91,9 +120,7 @@ class CycleScorer:
                 kept_GL[g, k] = k not in hints or k in kept
                 (hint_entropies if k in hints else generated_entropies).append(entropy_L[k])
         gains = advantages(group, self._spec.objective.advantage)
-        return ScoredGroup(
-            group, gains, old_RGL, reference_RGL, kept_GL, tuple(hint_entropies), tuple(generated_entropies)
-        )
+        return ScoredGroup(group, gains, old_RGL, None, kept_GL, tuple(hint_entropies), tuple(generated_entropies))
 
 
 def group_batch(scored: Sequence[ScoredGroup], weight_RNL: Tensor) -> GroupBatch:

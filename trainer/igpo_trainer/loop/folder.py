@@ -18,6 +18,11 @@ def scratch_dir(parent: Path, name: str) -> Path:
     return path
 
 
+def final_name(temporary: Path) -> str:
+    """The name that a folder of scratch_dir is to get."""
+    return temporary.name.removeprefix(_WRITING)
+
+
 def publish_dir(temporary: Path, target: Path) -> None:
     """Rename temporary to target on the same file system, replacing a folder that is there.
 

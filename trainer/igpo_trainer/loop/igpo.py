@@ -95,11 +95,7 @@ class IGPOLoop:
         return OpenCycle(number, scored, self._draft(number, groups, scored, facts, reasons), samples)
 
     def _score(self, scorer: CycleScorer, groups: Sequence[Group]) -> list[ScoredGroup]:
-        def score(share: list[Group]) -> list[ScoredGroup]:
-            size = self.session.batch_sizes.update_rows
-            return [s for i in range(0, len(share), size) for s in scorer.score(share[i : i + size])]
-
-        return self.session.ranks.pooled(groups, score)
+        return scorer.score(groups, self.session.ranks, self.session.batch_sizes.update_rows)
 
     def _evaluate_and_save(self) -> None:
         """Evaluation and checkpoint at their intervals and at both ends, as far as the journal does not have them.

@@ -2,26 +2,23 @@
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import torch
 from accelerate.accelerator import Accelerator
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from igpo_trainer.diffusion.logprobs import ScoringPlan
+from igpo_trainer.loop.shards import empty, fill, local, shard, whole, without_weights
+from igpo_trainer.loop.tensor_parts import Part, StoredTensors
 from igpo_trainer.models.denoiser import Denoiser
 from igpo_trainer.models.head import TokenScores
 from igpo_trainer.models.lora import reference_policy
-from igpo_trainer.models.tensor_file import write_tensors
 from igpo_trainer.spec.errors import InvalidRunError
 from igpo_trainer.spec.run import OptimizerSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 WEIGHTS_FILE = "weights.safetensors"
 OPTIMIZER_FILE = "optimizer.safetensors"
@@ -45,8 +42,17 @@ def learning_rate(spec: OptimizerSpec, update: int, planned: int) -> float:
 class Policy:
     """π_θ with its optimizer, and π_ref when a KL term needs it.
 
-    `denoiser` is the bare network (sampling, scoring without gradient); `module` is what gradients flow through,
-    wrapped for data parallelism. The reference is the policy at cycle 0: the base under an adapter, or a frozen copy.
+    `denoiser` samples and scores without gradient; `module` is what gradients flow through. The reference is the policy
+    at cycle 0: the base under an adapter, or a frozen copy.
+
+    Each process holds all weights: `denoiser` is the network itself, `module` its data-parallel wrapper. Or, `sharded`,
+    its rows of every weight: then `module` gathers one block after the other, and `denoiser` is another network, which
+    has weights from `gather` until the next update only. Its forward is no collective, so that processes may sample
+    differently long.
+
+    Raises:
+        ValueError: a network with adapters is to be sharded.
+
     """
 
     def __init__(
@@ -57,19 +63,37 @@ class Policy:
         planned_updates: int,
         accelerator: Accelerator,
         keep_reference: bool = False,
+        sharded: bool = False,
     ) -> None:
         self.accelerator = accelerator
-        self.denoiser = denoiser.to(accelerator.device)
+        self.sharded = sharded
+        self.trained = denoiser
+        """The network that learns: `denoiser` itself, unless sharded. Activations are recomputed in this one."""
         self.updates = 0
         self._spec = spec
         self._planned = planned_updates
         has_adapter = any("lora_" in name for name, _ in denoiser.named_parameters())
         self._frozen: Denoiser | None = None
-        if keep_reference and not has_adapter:
-            self._frozen = copy.deepcopy(self.denoiser).requires_grad_(False).eval()
-        self.module: nn.Module = accelerator.prepare_model(self.denoiser)
+        self._start: Mapping[str, Tensor] = {}
+        self._gathered: Literal["Nothing", "Policy", "Reference"] = "Nothing"
+        self.module: nn.Module
+        if sharded:
+            if has_adapter:
+                raise ValueError("adapters are trained whole on every process; shard a network without them")
+            self._part = Part(accelerator.process_index, accelerator.num_processes)
+            self.denoiser = without_weights(denoiser).to(accelerator.device)
+            shard(denoiser, accelerator.device, accelerator.num_processes)
+            self.module = denoiser
+            if keep_reference:
+                self._start = {name: weight.detach().clone() for name, weight in denoiser.named_parameters()}
+        else:
+            self._part = Part()
+            self.denoiser = denoiser.to(accelerator.device)
+            if keep_reference and not has_adapter:
+                self._frozen = copy.deepcopy(self.denoiser).requires_grad_(False).eval()
+            self.module = accelerator.prepare_model(self.denoiser)
         self.trainable: Mapping[str, nn.Parameter] = {
-            name: parameter for name, parameter in self.denoiser.named_parameters() if parameter.requires_grad
+            name: parameter for name, parameter in denoiser.named_parameters() if parameter.requires_grad
         }
         self.optimizer = torch.optim.AdamW(
             self.trainable.values(), lr=spec.learning_rate, betas=spec.betas, weight_decay=spec.weight_decay
@@ -80,8 +104,28 @@ class Policy:
         """Learning rate of the next update."""
         return learning_rate(self._spec, self.updates, self._planned)
 
+    def gather(self) -> None:
+        """Let `denoiser` hold the policy as it is now. A collective; nothing to do twice, nor where it always does."""
+        self._gather("Policy", self.trainable)
+
+    def gather_reference(self) -> None:
+        """Let the reference be scored until the next `gather`. A collective as that is."""
+        self._gather("Reference", self._start)
+
+    def _gather(self, which: Literal["Policy", "Reference"], shards: Mapping[str, Tensor]) -> None:
+        if self.sharded and self._gathered != which:
+            self._release()
+            fill(self.denoiser, shards)
+            self._gathered = which
+
+    def _release(self) -> None:
+        """Free the memory of the gathered weights, which an update makes old."""
+        if self.sharded and self._gathered != "Nothing":
+            empty(self.denoiser)
+            self._gathered = "Nothing"
+
     def score(self, plan: ScoringPlan, temperature: float) -> TokenScores:
-        """Score with gradients, through the data-parallel wrapper."""
+        """Score with gradients, all processes together."""
         scores: TokenScores = self.module(
             plan.ids_BS, plan.attention_BS, plan.rows_M, plan.columns_M, plan.tokens_MK, temperature
         )
@@ -89,7 +133,7 @@ class Policy:
 
     @torch.no_grad()
     def score_frozen(self, plan: ScoringPlan, temperature: float, *, reference: bool = False) -> TokenScores:
-        """Score without gradients: the current policy, or the reference π_ref."""
+        """Score without gradients: the policy, or the reference π_ref; gather it before."""
         with self._reference() if reference else nullcontext(self.denoiser) as denoiser:
             scores: TokenScores = denoiser(
                 plan.ids_BS, plan.attention_BS, plan.rows_M, plan.columns_M, plan.tokens_MK, temperature
@@ -98,12 +142,13 @@ class Policy:
 
     @contextmanager
     def micro_batch(self, *, last: bool) -> Iterator[None]:
-        """Forward and backward of one micro-batch; all but the last keep their gradients local.
+        """Forward and backward of one micro-batch; all but the last keep their gradients local, unless sharded.
 
         Train mode is on only here: activation recomputation and LoRA dropout (SFT) need it, sampling and scoring must
         not see it.
         """
-        with nullcontext() if last else self.accelerator.no_sync(self.module):
+        self._release()
+        with nullcontext() if last or self.sharded else self.accelerator.no_sync(self.module):
             self.module.train()
             try:
                 yield
@@ -119,11 +164,12 @@ class Policy:
 
     def gradient_norm(self) -> float:
         """Clip the gradients to maxGradNorm and return their global L2 norm before clipping."""
-        return float(torch.nn.utils.clip_grad_norm_(self.trainable.values(), self._spec.max_grad_norm))
+        return float(whole(torch.nn.utils.clip_grad_norm_(self.trainable.values(), self._spec.max_grad_norm)))
 
     def step(self) -> float:
         """Apply one optimizer update; returns the learning rate that was used."""
         rate = self.rate
+        self._release()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
@@ -136,51 +182,69 @@ class Policy:
         self.optimizer.zero_grad(set_to_none=True)
 
     def save(self, folder: Path) -> None:
-        """Write trained weights and Adam state as safetensors."""
-        weights = {name: p.detach().cpu().contiguous() for name, p in self.trainable.items()}
-        write_tensors(folder / WEIGHTS_FILE, weights, {"updates": str(self.updates)})
+        """Write this process's part of trained weights and Adam state as safetensors.
+
+        Sharded weights are in as many parts as there are processes; else the main process writes all of them.
+        """
+        if not (self.sharded or self.accelerator.is_main_process):
+            return
+        weights = {name: local(parameter) for name, parameter in self.trainable.items()}
+        self._part.write(folder / WEIGHTS_FILE, weights, {"updates": str(self.updates)})
         moments = {
-            f"{name}/{key}": value.detach().cpu().contiguous()
+            f"{name}/{key}": local(value)
             for name, parameter in self.trainable.items()
             for key, value in self.optimizer.state.get(parameter, {}).items()
         }
-        write_tensors(folder / OPTIMIZER_FILE, moments)
+        self._part.write(folder / OPTIMIZER_FILE, moments)
 
+    @torch.no_grad()
     def load(self, folder: Path) -> None:
-        """Restore what `save` wrote, bit for bit. Raises InvalidRunError when names or shapes differ."""
+        """Restore what `save` wrote, bit for bit, on any number of processes.
+
+        Raises InvalidRunError when names or shapes differ.
+        """
         self.load_weights(folder)
         self.optimizer.state.clear()
-        with safe_open(folder / OPTIMIZER_FILE, "pt") as file:
-            for key in file.keys():  # noqa: SIM118
+        with StoredTensors(folder / OPTIMIZER_FILE) as stored:
+            for key in stored.names:
                 name, _, moment = key.rpartition("/")
-                value = file.get_tensor(key)
-                parameter = self.trainable[name]
-                self.optimizer.state[parameter][moment] = value if moment == "step" else value.to(parameter.device)
+                value = stored.read(key, self._part)
+                if moment != "step":
+                    like = torch.zeros_like(self.trainable[name])
+                    local(like).copy_(value)
+                    value = like
+                self.optimizer.state[self.trainable[name]][moment] = value
 
+    @torch.no_grad()
     def load_weights(self, folder: Path) -> None:
         """Restore the trained weights alone, which is all that measuring needs; raises as `load` does."""
-        with safe_open(folder / WEIGHTS_FILE, "pt") as file:
-            stored = set(file.keys())
-            if stored != set(self.trainable):
-                different = sorted(stored.symmetric_difference(self.trainable))
-                raise InvalidRunError(
-                    f"{folder / WEIGHTS_FILE}: holds other weights than this run trains ({len(different)} names "
-                    f"differ, first {different[0]}); resume with the manifest that wrote it, or use another folder"
-                )
+        with StoredTensors(folder / WEIGHTS_FILE) as stored:
+            self._refuse_others(stored, folder / WEIGHTS_FILE)
+            self._release()
             for name, parameter in self.trainable.items():
-                if (shape := tuple(file.get_slice(name).get_shape())) != tuple(parameter.shape):
-                    raise InvalidRunError(
-                        f"{folder / WEIGHTS_FILE}: {name} has shape {list(shape)}, this run trains "
-                        f"{list(parameter.shape)}; resume with the manifest that wrote it, or use another folder"
-                    )
-            with torch.no_grad():
-                for name, parameter in self.trainable.items():
-                    parameter.copy_(file.get_tensor(name))
-            self.updates = int(file.metadata()["updates"])
+                local(parameter).copy_(stored.read(name, self._part))
+            self.updates = int(stored.metadata["updates"])
+
+    def _refuse_others(self, stored: StoredTensors, path: Path) -> None:
+        """Raise InvalidRunError when the file holds other weights than are trained."""
+        if different := sorted(set(stored.names).symmetric_difference(self.trainable)):
+            raise InvalidRunError(
+                f"{path}: holds other weights than this run trains ({len(different)} names differ, first "
+                f"{different[0]}); resume with the manifest that wrote it, or use another folder"
+            )
+        for name, parameter in self.trainable.items():
+            if (shape := stored.shape(name)) != tuple(parameter.shape):
+                raise InvalidRunError(
+                    f"{path}: {name} has shape {list(shape)}, this run trains {list(parameter.shape)}; resume with "
+                    "the manifest that wrote it, or use another folder"
+                )
 
     @contextmanager
     def _reference(self) -> Iterator[Denoiser]:
-        if self._frozen is not None:
+        if self.sharded:
+            assert self._gathered == "Reference", "gather_reference comes before"
+            yield self.denoiser
+        elif self._frozen is not None:
             yield self._frozen
         else:
             with reference_policy(self.denoiser):

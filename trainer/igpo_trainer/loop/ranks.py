@@ -115,6 +115,10 @@ class Ranks:
         """Do something on the main rank only; its result there, None elsewhere. Its error is raised on every rank."""
         return self.everywhere(lambda: action() if self.is_main else None)
 
+    def from_main(self, action: Callable[[], T]) -> T:
+        """Do something on the main rank only; every rank gets its result. Its error is raised on every rank."""
+        return cast("T", self.gather_objects(self.on_main(action))[0])
+
     def sum_tensor(self, tensor: torch.Tensor) -> torch.Tensor:
         """Add up tensor over ranks, as a new tensor on the same device."""
         total = tensor.detach().clone()

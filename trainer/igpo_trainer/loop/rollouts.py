@@ -53,8 +53,10 @@ class RolloutWorker:
     def run(self, requests: Sequence[RolloutRequest], sampling: SamplingSpec) -> list[JudgedRollout]:
         """One judged rollout per request, on every process, in the order of the requests.
 
-        Each process does its equal share, whatever prompts it falls on, so an unlucky prompt holds nobody up.
+        Each process does its equal share, whatever prompts it falls on, so an unlucky prompt holds nobody up. Sharded
+        weights are gathered before: once a cycle, since rescue, scoring and evaluation use the same.
         """
+        self.policy.gather()
         return self.ranks.pooled(requests, lambda share: self._sample_and_judge(share, sampling))
 
     def _sample_and_judge(self, requests: Sequence[RolloutRequest], sampling: SamplingSpec) -> list[JudgedRollout]:

@@ -1,5 +1,6 @@
 """Everything a training loop works with, built once from a document, and the actions both loops share."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,7 @@ from igpo_trainer.loop.rollouts import RolloutWorker
 from igpo_trainer.loop.stop import StopSignal
 from igpo_trainer.loop.store import CheckpointInfo, CheckpointStore, checkpoint_name
 from igpo_trainer.loop.telemetry import Telemetry
+from igpo_trainer.loop.world import World
 from igpo_trainer.models.save import save_model
 from igpo_trainer.observe.evaluations import Evaluation
 from igpo_trainer.observe.records import (
@@ -38,6 +40,8 @@ from igpo_trainer.spec.contract import BEST_DIR, EVALUATIONS_DIR, FINAL_DIR, Che
 from igpo_trainer.spec.document import Spec
 from igpo_trainer.spec.errors import RunError
 from igpo_trainer.spec.run import HOLDOUT, EvaluationSet
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -61,6 +65,7 @@ class Session:
     position: Position
     """How far the run is, for whoever reports its end."""
     batch_sizes: BatchSizes
+    world: World
     opening: tuple[JournalRecord, ...]
     """First lines of a fresh journal."""
     resources: ExitStack
@@ -98,14 +103,9 @@ class Session:
 
         Whatever is refused is refused before a line of the journal is cut.
         """
-        if self.claim is not None:
-            self.store.recover()
-            remove_drafts(self.run_dir)
-        self.ranks.barrier()
-        latest = self.store.latest()
+        latest = self.ranks.from_main(self._verified)
         if latest is not None:
-            self.store.verify(latest.path)
-            self.fingerprint.require_same(latest.path)
+            self.ranks.everywhere(partial(self.fingerprint.require_same, latest.path))
         if self.claim is not None:
             self.store.prune()
         if self.telemetry.journal is not None:
@@ -115,10 +115,24 @@ class Session:
                 self.telemetry.publish(record)
             return None
         self.position.step = latest.step
-        self.policy.load(latest.path)
+        self.ranks.everywhere(partial(self.policy.load, latest.path))
+        self._tell_changes(latest)
         self.telemetry.resumed()
         self._show_checkpoints(latest, self.store.best())
         return latest
+
+    def _verified(self) -> CheckpointInfo | None:
+        """The newest checkpoint, every byte of it read again, after what a killed writer left is cleared away."""
+        self.store.recover()
+        remove_drafts(self.run_dir)
+        latest = self.store.latest()
+        return None if latest is None else self.store.verify(latest.path)
+
+    def _tell_changes(self, checkpoint: CheckpointInfo) -> None:
+        """Say what it means when the processes are not those that saved the checkpoint."""
+        saved = World.load(checkpoint.path)
+        if saved is not None and self.ranks.is_main and (changes := saved.changes(self.world)):
+            logger.warning("%s %s", checkpoint.path.name, changes)
 
     def evaluate(self, sets: Sequence[EvaluationSet], *, step: int) -> None:
         """Measure the policy on each set, on all ranks together; sets that the journal already has are passed over.
@@ -147,8 +161,11 @@ class Session:
     def _journalled(self, kind: type[JournalRecord], step: int) -> int:
         """How many records of a kind the journal has of a step; the main rank's answer on every rank."""
         journal = self.telemetry.journal
-        found = 0 if journal is None else sum(isinstance(r, kind) and r.step == step for r in journal.records())
-        return self.ranks.gather_objects(found)[0]
+
+        def found() -> int:
+            return 0 if journal is None else sum(isinstance(r, kind) and r.step == step for r in journal.records())
+
+        return self.ranks.from_main(found)
 
     def save(self, step: int, write_more: Callable[[Path], None] = lambda _: None, *, scheduled: bool = True) -> None:
         """Publish a checkpoint of the state after `step`. All ranks wait until it is on the disk.
@@ -157,41 +174,25 @@ class Session:
         that of a run that was never stopped.
         """
         with self.telemetry.phase(Phase.CHECKPOINT):
-            self.ranks.on_main(lambda: self._save(step, write_more, scheduled=scheduled))
+            draft, record, score = self.ranks.from_main(lambda: self._begin_save(step, scheduled=scheduled))
+            try:
+                self.ranks.everywhere(lambda: self._fill(draft, write_more))
+                self.ranks.on_main(lambda: self._publish(draft, record, score))
+            except BaseException as error:
+                if self.ranks.is_main:
+                    self.store.discard(draft)
+                    if isinstance(error, RunError) and self.telemetry.exporter is not None:
+                        self.telemetry.exporter.checkpoint_failed()
+                raise
 
-    def publish_result(self, step: int) -> None:
-        """Write `final/`, and `best/` when an earlier checkpoint scored higher on the held-out problems."""
-        with self.telemetry.phase(Phase.CHECKPOINT):
-            self.ranks.on_main(lambda: self._publish_result(step))
-        self.telemetry.state(State.FINISHED)
-
-    def _publish_result(self, step: int) -> None:
-        self._publish_model(FINAL_DIR)
-        best, latest = self.store.best(), self.store.latest()
-        if best is not None and best.step != step:
-            self.policy.load(best.path)
-            self._publish_model(BEST_DIR)
-        if latest is not None:
-            self._show_checkpoints(latest, best or latest)
-        self._require_owner()
-        self.telemetry.publish(EndRecord(step=step, time=Time(at=time.time())))
-        if self.telemetry.journal is not None:
-            self.telemetry.journal.sync()
-
-    def _save(self, step: int, write_more: Callable[[Path], None], *, scheduled: bool) -> None:
+    def _begin_save(self, step: int, *, scheduled: bool) -> tuple[Path, CheckpointRecord, float | None]:
+        """The folder to fill, the journal's line and the score. On the main rank."""
         self._require_owner()
         journal = self.telemetry.journal
         score = None
         if journal is not None:
             journal.sync()
             score = _held_out_accuracy(journal.records(), step) if scheduled else self._score_kept(step)
-
-        def write(folder: Path) -> None:
-            self.policy.save(folder)
-            self.batch_sizes.save(folder)
-            self.fingerprint.save(folder)
-            write_more(folder)
-
         best = self.store.best()
         is_best = score is not None and (best is None or best.score is None or score >= best.score)
         record = CheckpointRecord(step=step, name=checkpoint_name(step), best=is_best, time=Time(at=time.time()))
@@ -199,14 +200,52 @@ class Session:
             # Before the checkpoint, so that a resumed journal holds the line exactly when the checkpoint exists.
             journal.write(record)
             journal.sync()
-        try:
-            info = self.store.save(step, write, score)
-        except RunError:
-            if self.telemetry.exporter is not None:
-                self.telemetry.exporter.checkpoint_failed()
-            raise
+        return self.store.begin(step), record, score
+
+    def _fill(self, draft: Path, write_more: Callable[[Path], None]) -> None:
+        """Write this rank's files of a checkpoint."""
+        with self.store.full_disk_told(draft):
+            self.policy.save(draft)
+            if self.ranks.is_main:
+                self.batch_sizes.save(draft)
+                self.world.save(draft)
+                self.fingerprint.save(draft)
+                write_more(draft)
+
+    def _publish(self, draft: Path, record: CheckpointRecord, score: float | None) -> None:
+        info = self.store.publish(draft, record.step, score)
         self.telemetry.show(record)
         self._show_checkpoints(info, self.store.best())
+
+    def publish_result(self, step: int) -> None:
+        """Write `final/`, and `best/` when an earlier checkpoint scored higher on the held-out problems."""
+        with self.telemetry.phase(Phase.CHECKPOINT):
+            self._publish_model(FINAL_DIR)
+            best = self.ranks.from_main(self.store.best)
+            if best is not None and best.step != step:
+                self.ranks.everywhere(partial(self.policy.load_weights, best.path))
+                self._publish_model(BEST_DIR)
+            self.ranks.on_main(lambda: self._publish_end(step))
+        self.telemetry.state(State.FINISHED)
+
+    def _publish_model(self, name: str) -> None:
+        """Write the policy as a model folder. A collective."""
+        self.policy.gather()
+
+        def save() -> None:
+            self._require_owner()
+            save_model(self.policy.denoiser.policy_lm, self.tokenizer, self.run_dir / name)
+
+        self.ranks.on_main(save)
+
+    def _publish_end(self, step: int) -> None:
+        best, latest = self.store.best(), self.store.latest()
+        if latest is not None:
+            self._show_checkpoints(latest, best or latest)
+        self._require_owner()
+        self.telemetry.publish(EndRecord(step=step, time=Time(at=time.time())))
+        if self.telemetry.journal is not None:
+            self.telemetry.journal.sync()
 
     def _show_checkpoints(self, latest: CheckpointInfo, best: CheckpointInfo | None) -> None:
         """Tell /status and whoever reports the end; the main rank's files are everyone's, but only it says so."""
@@ -221,10 +260,6 @@ class Session:
     def _score_kept(self, step: int) -> float | None:
         """Score of the checkpoint that an unscheduled one replaces: only scheduled ones compete for best."""
         return next((info.score for info in self.store.all() if info.step == step), None)
-
-    def _publish_model(self, name: str) -> None:
-        self._require_owner()
-        save_model(self.policy.denoiser.policy_lm, self.tokenizer, self.run_dir / name)
 
     def close(self) -> None:
         """Release workers, sockets and files."""

@@ -26,6 +26,7 @@ from igpo_trainer.loop.stop import StopSignal
 from igpo_trainer.loop.store import CheckpointStore, require_known
 from igpo_trainer.loop.telemetry import Telemetry
 from igpo_trainer.loop.trackers import start_trackers
+from igpo_trainer.loop.world import World
 from igpo_trainer.models.load import LoadedModel, load_model, wants_recomputation
 from igpo_trainer.observe.console import Mode, Progress
 from igpo_trainer.observe.exporter import Exporter, RunIdentity
@@ -109,6 +110,7 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
             cpu=not torch.cuda.is_available(), log_with=list(spec.trackers) or None, project_dir=run_dir
         )
         policy = _policy(spec, loaded, data, accelerator)
+        policy.gather()  # batch sizes depend on the memory that is left
         steps = planned_steps(spec, data)
 
         def take_folder() -> tuple[Claim, Telemetry]:
@@ -145,6 +147,7 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
             claim=owner,
             position=position,
             batch_sizes=sizes,
+            world=World.here(ranks.world, policy.denoiser.device),
             opening=(_start_record(document, ranks, steps, began), *data.opening),
             resources=resources.pop_all(),
         )
@@ -216,6 +219,7 @@ def _policy(spec: Spec, loaded: LoadedModel, data: RunData, accelerator: Acceler
         planned_updates=planned_steps(spec, data) * (rl.objective.inner_updates if rl else 1),
         accelerator=accelerator,
         keep_reference=rl is not None and rl.objective.kl_coefficient > 0,
+        sharded=spec.model.lora is None and accelerator.num_processes > 1,
     )
 
 

@@ -12,6 +12,7 @@ from igpo_trainer.diffusion.noise import NoiseKey
 from igpo_trainer.loop.interruption import StopRequestedError
 from igpo_trainer.loop.micro_batches import micro_batches
 from igpo_trainer.loop.session import Session
+from igpo_trainer.models.keyed_dropout import keyed_dropout
 from igpo_trainer.observe.records import Phase, SftStepRecord, TokenCounts
 from igpo_trainer.sft.examples import corrupt, noise_of_long_rows, noise_of_step
 from igpo_trainer.sft.loss import masked_cross_entropy
@@ -111,16 +112,15 @@ class SftLoop:
         level_B, mask_BL = noise_of_step(key, len(examples), self.spec.length.target)
         total = 0.0
         for index, part in enumerate(work):
-            # LoRA dropout alone draws from torch's global stream: keyed here, so that a resumed run drops the same.
-            dropout = NoiseKey(self.spec.seed, "dropout", number, ranks.rank, index).generator().initial_seed()
-            with policy.micro_batch(last=index == len(work) - 1), torch.random.fork_rng(devices=[]):
-                torch.manual_seed(dropout)
-                rows, canvas = part.rows, part.canvas_length
-                noise = level_B[rows], mask_BL[rows]
-                if canvas > self.spec.length.target:
-                    noise = noise_of_long_rows(key, level_B, rows, canvas)
-                batch = corrupt([examples[b] for b in rows], noise, canvas, policy.denoiser.tokens)
-                batch = batch.to(policy.accelerator.device)
+            rows, canvas = part.rows, part.canvas_length
+            noise = level_B[rows], mask_BL[rows]
+            if canvas > self.spec.length.target:
+                noise = noise_of_long_rows(key, level_B, rows, canvas)
+            batch = corrupt([examples[b] for b in rows], noise, canvas, policy.denoiser.tokens)
+            batch = batch.to(policy.accelerator.device)
+            streams = [NoiseKey(self.spec.seed, "dropout", number, b, 0) for b in rows]
+            lengths = [len(examples[b].prompt_ids) + canvas for b in rows]
+            with policy.micro_batch(last=index == len(work) - 1), keyed_dropout(policy.module, streams, lengths):
                 scores = policy.module(batch.ids_BS, batch.attention_BS, batch.rows_M, batch.columns_M, batch.tokens_M1)
                 loss = masked_cross_entropy(scores.logp_MK[:, 0], batch.level_M, canvas, len(examples)) * part.weight
                 policy.backward(loss)

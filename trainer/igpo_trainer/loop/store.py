@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 import igpo_trainer
-from igpo_trainer.loop.folder import fsync, publish_dir, recover, remove_dir, scratch_dir
+from igpo_trainer.loop.folder import final_name, fsync, publish_dir, recover, remove_dir, scratch_dir
 from igpo_trainer.spec.contract import Cause
 from igpo_trainer.spec.errors import InvalidRunError, RunError
 
@@ -70,7 +71,7 @@ class CheckpointInfo:
 
 
 class CheckpointStore:
-    """The checkpoints folder of a run. One process writes (global rank 0); any may read.
+    """The checkpoints folder of a run. One process begins and publishes (global rank 0); any may fill and read.
 
     keep_last newest and keep_best highest-scored checkpoints are kept. fence is called right before a checkpoint
     becomes visible and raises when the run has a new owner; on_file after each file that reached the disk.
@@ -109,25 +110,42 @@ class CheckpointStore:
         Nothing is visible until every byte is on the disk. Whatever goes wrong, the folder is removed again and
         earlier checkpoints stay; a full disk becomes a RunError, other errors pass through.
         """
-        name = checkpoint_name(step)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = scratch_dir(self.folder, name)
+        draft = self.begin(step)
         try:
-            write(temporary)
-            marker = self._mark(temporary, step, score)
-            self._fence()
-            publish_dir(temporary, self.folder / name)
-        except Exception as error:
-            needed = _size(temporary)
-            shutil.rmtree(temporary, ignore_errors=True)
-            if _disk_is_full(error):
-                raise self._full(name, needed) from error
-            raise
+            with self.full_disk_told(draft):
+                write(draft)
+            return self.publish(draft, step, score)
         except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
+            self.discard(draft)
             raise
+
+    def begin(self, step: int) -> Path:
+        """Make an empty folder for the checkpoint of a step, to fill and then `publish` or `discard`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return scratch_dir(self.folder, checkpoint_name(step))
+
+    def publish(self, draft: Path, step: int, score: float | None = None) -> CheckpointInfo:
+        """Make the filled folder that `begin` gave the checkpoint of step; raises as `save` does."""
+        with self.full_disk_told(draft):
+            marker = self._mark(draft, step, score)
+            self._fence()
+            publish_dir(draft, self.folder / checkpoint_name(step))
         self.prune()
-        return _info(self.folder / name, marker)
+        return _info(self.folder / checkpoint_name(step), marker)
+
+    def discard(self, draft: Path) -> None:
+        """Remove what became of a folder that `begin` gave and that is not to be published."""
+        shutil.rmtree(draft, ignore_errors=True)
+
+    @contextmanager
+    def full_disk_told(self, draft: Path) -> Iterator[None]:
+        """While files are written into a folder that `begin` gave: turn the error of a full disk into a RunError."""
+        try:
+            yield
+        except Exception as error:
+            if _disk_is_full(error):
+                raise self._full(draft) from error
+            raise
 
     def all(self) -> list[CheckpointInfo]:
         """Complete checkpoints, oldest step first; folders without a valid marker are as if absent."""
@@ -207,14 +225,14 @@ class CheckpointStore:
             if info.path not in kept:
                 remove_dir(info.path)
 
-    def _full(self, name: str, written: int) -> RunError:
+    def _full(self, draft: Path) -> RunError:
         latest = self.latest()
-        earlier = 0 if latest is None else _size(latest.path)
+        earlier, written = 0 if latest is None else _size(latest.path), _size(draft)
         needed = f"about {max(earlier, written):,} bytes" if earlier else f"more than {written:,} bytes"
         kept = f"{latest.path.name} is kept" if latest else "there is no earlier checkpoint"
-        free = shutil.disk_usage(self.folder).free
+        free = shutil.disk_usage(self.folder).free + written  # the draft is about to be removed
         return RunError(
-            f"disk full while saving {self.folder / name}: it needs {needed} and {free:,} are free; "
+            f"disk full while saving {self.folder / final_name(draft)}: it needs {needed} and {free:,} are free; "
             f"{kept}; enlarge the volume or lower checkpoints.keepLast, then start the run again",
             cause=Cause.DISK_FULL,
         )

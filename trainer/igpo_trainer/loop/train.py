@@ -1,5 +1,6 @@
 """Train one document to its end on this process and its peers."""
 
+from collections.abc import Callable
 from contextlib import suppress
 
 from igpo_trainer.loop.igpo import IGPOLoop
@@ -17,9 +18,16 @@ from igpo_trainer.spec.igpo import IGPOTrainingSpec
 
 
 def train(
-    document: Document, place: RunPlace, ranks: Ranks, stop: StopSignal, position: Position | None = None
+    document: Document,
+    place: RunPlace,
+    ranks: Ranks,
+    stop: StopSignal,
+    position: Position | None = None,
+    on_end: Callable[[BaseException | None], None] = lambda _: None,
 ) -> None:
     """Run the document from its newest checkpoint to the end; summary and report are written however it ends.
+
+    `on_end` gets the error that ended the work, or None, as soon as it has: metrics may linger for a while after that.
 
     Raises:
         InvalidRunError, InvalidDataError: nothing was trained; a retry would fail the same way.
@@ -29,8 +37,10 @@ def train(
     session = open_session(document, place, ranks, stop, position or Position())
     try:
         _loop(session).run()
+        on_end(None)
         _describe(session)
     except BaseException as error:
+        on_end(error)
         with suppress(OSError, RunError):  # what ended the run is the error to report
             _describe(session)
         if isinstance(error, OSError):

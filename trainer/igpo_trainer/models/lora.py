@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
 from igpo_trainer.models.denoiser import Denoiser
+from igpo_trainer.models.keyed_dropout import KeyedDropout
 from igpo_trainer.models.tensor_file import write_tensors
 from igpo_trainer.models.weights import read_json, read_weights
 from igpo_trainer.spec.errors import InvalidRunError
@@ -42,12 +43,16 @@ def add_lora(lm: LlamaForCausalLM, spec: LoraSpec, *, seed: int) -> PeftModel:
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
         torch.manual_seed(seed)
         model = get_peft_model(lm, config, autocast_adapter_dtype=True)
-    adapted = sum(isinstance(module, LoraLinear) for module in model.modules())
+    layers = [module for module in model.modules() if isinstance(module, LoraLinear)]
+    adapted = len(layers)
     expected = len(ADAPTED_LINEARS) * lm.config.num_hidden_layers
     if adapted != expected:
         raise InvalidRunError(
             f"lora found {adapted} linear layers, not {expected}; the model is no Llama of known names"
         )
+    if spec.dropout:
+        for index, layer in enumerate(layers):
+            layer.lora_dropout["default"] = KeyedDropout(spec.dropout, index)
     return model
 
 
