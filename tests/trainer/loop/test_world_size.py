@@ -12,8 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from igpo_trainer.loop.batching import BatchSizes
 from igpo_trainer.loop.cycle_file import OpenCycle
 from igpo_trainer.loop.ranks import Ranks
+from igpo_trainer.loop.room import Room
 from igpo_trainer.loop.update import Updater
 from igpo_trainer.observe.evaluations import read_evaluation
 
@@ -143,7 +145,8 @@ def test_loss_and_gradient_do_not_depend_on_the_micro_batch(desk, bases, change,
         for groups_per_batch in (5, size):
             policy = trainers.fp64_policy(document, desk.place())
             scorer = trainers.CycleScorer(loop.spec, policy, loop.session.data.train, 1)
-            updater = Updater(loop.spec.objective, policy, Ranks(), 1.0, groups_per_batch, lambda: None)
+            room = Room(BatchSizes(1, groups_per_batch), policy, Ranks())
+            updater = Updater(loop.spec.objective, policy, Ranks(), 1.0, room, lambda: None)
             result = updater.update(scorer, scored, 1)
             seen.append(({n: p.detach() for n, p in policy.trainable.items()}, result))
     assert_same(seen[1][0], seen[0][0], 1e-10)

@@ -14,11 +14,13 @@ from safetensors.torch import save_file  # noqa: E402
 
 from conftest import Desk, load  # noqa: E402
 from igpo_trainer.cli.worker import end_process  # noqa: E402
+from igpo_trainer.loop.batching import BatchSizes  # noqa: E402
 from igpo_trainer.loop.cycle import CycleScorer  # noqa: E402
 from igpo_trainer.loop.cycle_file import OpenCycle  # noqa: E402
 from igpo_trainer.loop.policy import Policy  # noqa: E402
 from igpo_trainer.loop.position import Position  # noqa: E402
 from igpo_trainer.loop.ranks import Ranks  # noqa: E402
+from igpo_trainer.loop.room import Room  # noqa: E402
 from igpo_trainer.loop.setup import open_session, source_folder  # noqa: E402
 from igpo_trainer.loop.sft import SftLoop  # noqa: E402
 from igpo_trainer.loop.stop import StopSignal  # noqa: E402
@@ -46,7 +48,8 @@ def igpo_update(document, place, session, recorded, case):
     prompts, groups_per_batch = IGPO_CASES[case]
     policy, spec = fp64_policy(document, place), document.spec
     scorer = CycleScorer(spec, policy, session.data.train, 1)
-    updater = Updater(spec.objective, policy, session.ranks, spec.sampling.temperature, groups_per_batch, lambda: None)
+    room = Room(BatchSizes(1, groups_per_batch), policy, session.ranks)
+    updater = Updater(spec.objective, policy, session.ranks, spec.sampling.temperature, room, lambda: None)
     result = updater.update(scorer, recorded[:prompts], 1)
     return {n: p.detach().clone() for n, p in policy.trainable.items()}, [result.sums.loss, result.gradient_norm]
 

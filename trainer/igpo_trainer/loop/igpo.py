@@ -40,7 +40,7 @@ class IGPOLoop:
             session.policy,
             session.ranks,
             spec.sampling.temperature,
-            session.batch_sizes.update_rows,
+            session.room,
             session.on_update_progress,
             session.telemetry.skipped_update,
         )
@@ -90,16 +90,16 @@ class IGPOLoop:
         with session.phase(Phase.RESCUE):
             rescued, facts = self.collector.rescue(groups, number)
         with session.phase(Phase.LOGPROB):
-            scored = self._score(scorer, rescued)
+            scored = self._score(scorer, rescued, number)
         samples = list(sample_rows(session, number, groups, scored))
         return OpenCycle(number, scored, self._draft(number, groups, scored, facts, reasons), samples)
 
-    def _score(self, scorer: CycleScorer, groups: Sequence[Group]) -> list[ScoredGroup]:
+    def _score(self, scorer: CycleScorer, groups: Sequence[Group], number: int) -> list[ScoredGroup]:
         def score(share: list[Group]) -> list[ScoredGroup]:
             size = self.session.batch_sizes.update_rows
             return [s for i in range(0, len(share), size) for s in scorer.score(share[i : i + size])]
 
-        return self.session.ranks.pooled(groups, score)
+        return self.session.ranks.pooled(groups, lambda share: self.session.room.fit(lambda: score(share), number))
 
     def _evaluate_and_save(self) -> None:
         """Evaluation and checkpoint at their intervals and at both ends, as far as the journal does not have them.
