@@ -7,8 +7,8 @@ to a file of `--out` as soon as it is done, so that the same command goes on whe
   step      a full IGPO step by phase (rollout, rescue, logprob, update): seconds, tokens/s, peak memory, share of floor
   update    the shared forward against one forward per completion, same maths
   plain     the plain sampler: fp64 noise for the logits of all positions, G rows
-  exact     the trainer's sampler on the same rows, and how many of its tokens another batch size changes
-  prefix, dual   approximate sampling of `--cached-rows` rows
+  agreement tokens in which bf16 makes the exact sampler differ from the plain one, and from itself with half the rows
+  dual, prefix   approximate sampling of `--cached-rows` rows, of half as many
 
 At the end it prints every figure and the ratios. A stage whose estimate does not fit into what is left of `--minutes`
 is left for the next call, and named. `--shape tiny --device cpu` runs the same path anywhere.

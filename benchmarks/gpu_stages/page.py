@@ -9,7 +9,7 @@ from speed.results import Report
 from speed.shape import Shape
 
 Results = Mapping[str, Mapping[str, Any]]
-CACHES = {"exact": "None", "prefix": "Prefix", "dual": "Dual"}
+CACHES = {"prefix": "Prefix", "dual": "Dual"}
 
 
 def say_results(report: Report, shape: Shape, results: Results) -> None:
@@ -24,10 +24,14 @@ def say_results(report: Report, shape: Shape, results: Results) -> None:
     for name in ("plain", *CACHES):
         if name in results:
             _say_sampler(report, shape, name, results[name], flops)
+    if "agreement" in results:
+        found = results["agreement"]
+        plain, half = (100 * found[name] / found["tokens"] for name in ("plain", "half"))
+        report.say(f"exact sampler: {plain:.2f} % of tokens differ from plain, {half:.2f} % with half the rows")
     if "update" in results:
         for arm in ("separate", "shared"):
             report.say(f"update, {arm:10} {statistics.median(results['update'][arm]):10.3f} s")
-    _say_ratios(report, results)
+    _say_ratios(report, shape, results)
 
 
 def _say_step(report: Report, shape: Shape, step: Mapping[str, Any], flops: float | None) -> None:
@@ -57,20 +61,23 @@ def _say_sampler(report: Report, shape: Shape, name: str, found: Mapping[str, An
     if flops and name in CACHES:
         line += f", {100 * rows * rollout_flops(shape, CACHES[name]) / flops / seconds:5.1f} % of the floor"
     line += f", peak memory {found['peak'] / 2**30:.1f} GiB"
-    if "changed" in found:
-        line += f", {100 * found['changed'] / (rows * shape.canvas):.2f} % of tokens change with half the batch"
     if "timed_steps" in found:
         line += f" (from {found['timed_steps']} steps)"
     report.say(line)
 
 
-def _say_ratios(report: Report, results: Results) -> None:
+def _say_ratios(report: Report, shape: Shape, results: Results) -> None:
+    a_row = {
+        name: statistics.median(results[name]["runs"]) / results[name]["rows"]
+        for name in ("prefix", "dual")
+        if name in results
+    }
+    if "step" in results:
+        a_row["exact"] = statistics.median(results["step"]["phases"]["rollout"]) / (shape.group * shape.prompts)
     if "plain" in results:
         plain = statistics.median(results["plain"]["runs"]) / results["plain"]["rows"]
-        for name in ("prefix", "dual", "exact"):
-            if name in results:
-                ours = statistics.median(results[name]["runs"]) / results[name]["rows"]
-                report.say(f"rollouts, plain / {name}: {plain / ours:.1f} a row")
+        for name, seconds in a_row.items():
+            report.say(f"rollouts, plain / {name}: {plain / seconds:.1f} a row")
     if "update" in results:
         separate, shared = (statistics.median(results["update"][arm]) for arm in ("separate", "shared"))
         report.say(f"update, one forward per completion / shared: {separate / shared:.1f}")

@@ -1,6 +1,7 @@
 """What each stage measures. Every one builds the network anew, so that a stage alone can be done after a stop."""
 
 import gc
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,16 +13,14 @@ from speed.clock import in_turns, seconds_of
 from speed.floor import achieved_flops
 from speed.network import denoiser_of, problems_of, requests_of
 from speed.ours import TrainersStep, spec_of
-from speed.plain import fresh_noise, plain_sample
+from speed.plain import fresh_noise, keyed_noise, plain_sample
 from speed.shape import Shape
 
+from igpo_trainer.diffusion.canvas import CanvasRequest, Completion
 from igpo_trainer.diffusion.sampler import sample
 from igpo_trainer.models.denoiser import Denoiser
 from igpo_trainer.rewards.judge import Judge
 from igpo_trainer.spec.sampling import SamplingSpec
-
-PLAIN_STEPS_A_BLOCK = 1
-"""Steps of the plain sampler that are timed, of each block; every step of it costs the same."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +32,30 @@ class Bench:
     repeats: int
     cached_rows: int
 
-    def model(self) -> Denoiser:
-        """The network; what an earlier stage left on the device is given back first."""
+    def clear(self) -> None:
+        """Give back what an earlier stage left on the device."""
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self.device)
+
+    def model(self) -> Denoiser:
+        """The network, on a clear device."""
+        self.clear()
         return denoiser_of(self.shape, self.device, precision="BF16")
 
     def sampling(self, cache: str = "None") -> SamplingSpec:
         """The trainer's sampling of the shape."""
         return spec_of(self.shape, cache=cache).sampling
+
+    def short(self) -> SamplingSpec:
+        """The same with one step a block."""
+        spec = self.sampling()
+        return spec.model_copy(update={"steps": spec.blocks})
+
+    def group(self) -> list[CanvasRequest]:
+        """The G requests of one prompt."""
+        return requests_of(problems_of(self.shape)[:1], self.shape.group, "benchmark")
 
     def peak(self) -> int:
         """Peak bytes on the GPU since `model`; 0 on a CPU."""
@@ -59,23 +71,23 @@ def device_stage(bench: Bench) -> dict[str, Any]:
 
 
 def step_stage(bench: Bench) -> dict[str, Any]:
-    """Full steps by phase, after one that is not counted."""
+    """Full steps by phase; a few denoising steps come first and are not counted."""
+    model, problems = bench.model(), problems_of(bench.shape)
+    sample(model, requests_of(problems, bench.shape.group, "warm-up"), bench.short(), rows=bench.shape.group)
     with Judge() as judge:
-        step = TrainersStep(bench.model(), bench.shape, spec_of(bench.shape), problems_of(bench.shape), judge)
-        step.run(1)
-        runs = [step.run(turn + 2) for turn in range(bench.repeats)]
-    sizes = step.sizes
+        step = TrainersStep(model, bench.shape, spec_of(bench.shape), problems, judge)
+        runs = [step.run(turn + 1) for turn in range(bench.repeats)]
     return {
         "phases": {phase: [run[phase] for run in runs] for phase in runs[0]},
         "peak": bench.peak(),
-        "rollout_rows": sizes.rollout_rows,
-        "update_rows": sizes.update_rows,
+        "rollout_rows": step.sizes.rollout_rows,
+        "update_rows": step.sizes.update_rows,
     }
 
 
 def update_stage(bench: Bench) -> dict[str, Any]:
     """Scores and μ updates of the shape's groups: shared forwards, and one forward a completion."""
-    bench.model()  # gives memory back; `build` makes its own
+    bench.clear()
     work = update_step.build(bench.shape, bench.device)
     arms = {
         "separate": partial(update_step.phase, work, update_step.separate(work, 1)),
@@ -88,37 +100,47 @@ def update_stage(bench: Bench) -> dict[str, Any]:
 
 
 def plain_stage(bench: Bench) -> dict[str, Any]:
-    """Some steps of the plain sampler, G rows of one prompt; seconds are scaled to all steps."""
-    model, requests = bench.model(), requests_of(problems_of(bench.shape)[:1], bench.shape.group, "benchmark")
-    spec = bench.sampling()
-    short = spec.model_copy(update={"steps": PLAIN_STEPS_A_BLOCK * spec.blocks})
-    run = partial(plain_sample, model, requests, short, fresh_noise)
+    """Some steps of the plain sampler, G rows of one prompt; seconds are scaled to all steps: each costs the same."""
+    model, requests = bench.model(), bench.group()
+    run = partial(plain_sample, model, requests, bench.short(), fresh_noise)
     run()
-    runs = [seconds_of(run, bench.device) * spec.steps / short.steps for _ in range(bench.repeats)]
-    return {"runs": runs, "rows": len(requests), "timed_steps": short.steps, "peak": bench.peak()}
+    scale = bench.shape.steps / bench.short().steps
+    runs = [scale * seconds_of(run, bench.device) for _ in range(bench.repeats)]
+    return {"runs": runs, "rows": len(requests), "timed_steps": bench.short().steps, "peak": bench.peak()}
 
 
-def exact_stage(bench: Bench) -> dict[str, Any]:
-    """The trainer's sampler on the plain one's rows, and the share of tokens that half the batch size changes."""
-    found = _sampler_stage(bench, "None", bench.shape.group)
-    model, requests = bench.model(), requests_of(problems_of(bench.shape)[:1], bench.shape.group, "benchmark")
-    short = bench.sampling().model_copy(update={"steps": bench.sampling().blocks})
-    whole, halves = (sample(model, requests, short, rows=rows) for rows in (len(requests), max(1, len(requests) // 2)))
-    pairs = zip(whole, halves, strict=True)
-    return found | {"changed": sum(a != b for x, y in pairs for a, b in zip(x.ids, y.ids, strict=True))}
+def agreement_stage(bench: Bench) -> dict[str, Any]:
+    """Tokens in which the trainer's exact sampler differs from the plain one, and from itself with half the rows.
+
+    All three have the same noise in fp64; bf16 products of other batch shapes are rounded otherwise.
+    """
+    model, requests = bench.model(), bench.group()
+    plain = plain_sample(model, requests, bench.short(), keyed_noise(requests))
+    whole, halves = (
+        sample(model, requests, bench.short(), rows=rows, noise_dtype=torch.float64)
+        for rows in (len(requests), max(1, len(requests) // 2))
+    )
+    return {
+        "tokens": len(requests) * bench.shape.canvas,
+        "plain": _differing(whole, plain),
+        "half": _differing(whole, halves),
+    }
 
 
-def _sampler_stage(bench: Bench, cache: str, rows: int) -> dict[str, Any]:
+def cached_stage(bench: Bench, cache: str, rows: int) -> dict[str, Any]:
+    """Approximate sampling of `rows` rows."""
     model = bench.model()
-    problems = problems_of(replace(bench.shape, prompts=max(1, rows // bench.shape.group)))
+    problems = problems_of(replace(bench.shape, prompts=math.ceil(rows / bench.shape.group)))
     requests = requests_of(problems, bench.shape.group, "benchmark")[:rows]
     spec = bench.sampling(cache)
-    sample(model, requests, spec.model_copy(update={"steps": spec.blocks}), rows=len(requests))
-    runs = [
-        seconds_of(lambda: sample(model, requests, spec, rows=len(requests)), bench.device)
-        for _ in range(bench.repeats)
-    ]
-    return {"runs": runs, "rows": len(requests), "peak": bench.peak()}
+    sample(model, requests, spec.model_copy(update={"steps": 2 * spec.blocks}), rows=rows)
+    run = partial(sample, model, requests, spec, rows=rows)
+    runs = [seconds_of(run, bench.device) for _ in range(bench.repeats)]
+    return {"runs": runs, "rows": rows, "peak": bench.peak()}
+
+
+def _differing(ours: list[Completion], theirs: list[Completion]) -> int:
+    return sum(a != b for x, y in zip(ours, theirs, strict=True) for a, b in zip(x.ids, y.ids, strict=True))
 
 
 STAGES: dict[str, Callable[[Bench], dict[str, Any]]] = {
@@ -126,8 +148,8 @@ STAGES: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "step": step_stage,
     "update": update_stage,
     "plain": plain_stage,
-    "exact": exact_stage,
-    "prefix": lambda bench: _sampler_stage(bench, "Prefix", bench.cached_rows),
-    "dual": lambda bench: _sampler_stage(bench, "Dual", bench.cached_rows),
+    "agreement": agreement_stage,
+    "dual": lambda bench: cached_stage(bench, "Dual", bench.cached_rows),
+    "prefix": lambda bench: cached_stage(bench, "Prefix", max(1, bench.cached_rows // 2)),
 }
 """In the order of what is wanted most."""

@@ -34,7 +34,7 @@ def in_little_memory(desk, document, mebibytes=MEBIBYTES):
         capture_output=True,
         text=True,
         timeout=220,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},  # a thread's arena would reserve 64 MiB
     )
     assert finished.returncode == 0, finished.stderr
     return json.loads(finished.stdout.splitlines()[-1]), finished.stderr
@@ -77,7 +77,7 @@ def test_an_update_goes_on_with_fewer_groups(desk, kind):
 
 
 def test_a_run_without_room_for_one_row_ends_with_one_line_that_says_what_to_lower(desk):
-    told, _ = in_little_memory(desk, desk.igpo("little", **RL, batching={"rolloutRows": 4}), mebibytes=2)
+    told, _ = in_little_memory(desk, desk.igpo("little", **RL, batching={"rolloutRows": 4}), mebibytes=1)
     assert told["last"][0] == 1
     assert "memory ran out with 1 rollout row of" in told["error"]
     assert "sampling.completionLength" in told["error"]
@@ -85,7 +85,7 @@ def test_a_run_without_room_for_one_row_ends_with_one_line_that_says_what_to_low
 
 def test_an_update_without_room_for_one_group_is_counted_and_ends_the_run(desk):
     document = LONG | {"length": {"target": 256}, "training": {"steps": 1, "batchSize": 2}}
-    told, _ = in_little_memory(desk, desk.sft("little", **document, batching={"updateGroups": 2}), mebibytes=2)
+    told, _ = in_little_memory(desk, desk.sft("little", **document, batching={"updateGroups": 2}), mebibytes=1)
     assert told["counted"] == {"update": 1, "oom": 1}
     assert "step 1: memory ran out with 1 rows (batching.updateGroups) in a pass of 1 processes" in told["error"]
 
