@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 
 import psutil
+import torch
 
 warnings.simplefilter("error")
 
@@ -42,6 +43,8 @@ def main(manifest, root, mebibytes):
     session = open_session(document, place, Ranks(), StopSignal(), Position())
     first = session.batch_sizes.rollout_rows, session.batch_sizes.update_rows
     loop = (IGPOLoop if document.kind == "IGPOTraining" else SftLoop)(session, document.spec)
+    ids = torch.zeros(1, 4, dtype=torch.long)  # whatever a first forward loads is there before room is measured
+    session.policy.denoiser.logits_at(ids, torch.ones_like(ids), ids[0, :1], ids[0, :1])
     if mebibytes:
         taken = psutil.Process().memory_info().vms
         resource.setrlimit(resource.RLIMIT_AS, (taken + mebibytes * 2**20,) * 2)

@@ -23,6 +23,8 @@ LONG = {
 }
 RL = LONG | {"algorithm": "GRPO", "groupSize": 4, "promptsPerStep": 8, "steps": 1, "objective": {"innerUpdates": 1}}
 MEBIBYTES = 64  # a row of 300 tokens takes 3 of them for each of some copies of its attention scores
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
+"""No thread reserves an arena of its own, and what is freed is given back: room means the same at each allocation."""
 
 
 def in_little_memory(desk, document, mebibytes=MEBIBYTES):
@@ -34,7 +36,7 @@ def in_little_memory(desk, document, mebibytes=MEBIBYTES):
         capture_output=True,
         text=True,
         timeout=220,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},  # a thread's arena would reserve 64 MiB
+        env=os.environ | ENVIRONMENT,
     )
     assert finished.returncode == 0, finished.stderr
     return json.loads(finished.stdout.splitlines()[-1]), finished.stderr

@@ -153,10 +153,8 @@ def _update_bytes(denoiser: Denoiser, positions: int, *, recompute: bool) -> int
 
 
 def _rows(denoiser: Denoiser, bytes_per_row: int) -> int:
-    """A power of two, so that a little more or less free memory chooses the same."""
     most = MOST_ROWS.get(denoiser.device.type, MOST_ROWS["cuda"])
-    fitting = max(1, min(most, _budget(denoiser) // bytes_per_row))
-    return 1 << (fitting.bit_length() - 1)
+    return max(1, min(most, _budget(denoiser) // bytes_per_row))
 
 
 def _budget(denoiser: Denoiser) -> int:
