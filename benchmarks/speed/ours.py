@@ -26,7 +26,7 @@ def spec_of(shape: Shape, **sampling: object) -> IGPOTrainingSpec:
     lengths = {"completionLength": shape.canvas, "steps": shape.steps, "blockLength": shape.block}
     return IGPOTrainingSpec.model_validate(
         {
-            "model": {"scratch": {}},
+            "model": {"source": "random weights"},
             "dataset": {"source": "builtin:word-problems"},
             "groupSize": shape.group,
             "promptsPerStep": shape.prompts,

@@ -148,8 +148,8 @@ def _update_bytes(denoiser: Denoiser, positions: int, *, recompute: bool) -> int
     per_layer = positions * (12 * config.hidden_size + 5 * config.intermediate_size) * 4
     per_layer += 2 * config.num_attention_heads * positions * positions * 4
     kept = positions * config.hidden_size * 4 if recompute else per_layer
-    layers: int = config.num_hidden_layers
-    return layers * kept + per_layer
+    total: int = config.num_hidden_layers * kept + per_layer
+    return total
 
 
 def _rows(denoiser: Denoiser, bytes_per_row: int) -> int:

@@ -41,13 +41,13 @@ def available_bytes(device: torch.device) -> int:
     """
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + unused
-    room = [psutil.virtual_memory().available]
+        return int(torch.cuda.mem_get_info(device)[0]) + unused
+    room = [int(psutil.virtual_memory().available)]
     if (left := container_bytes(CGROUP)) is not None:
         room.append(left)
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY:
-        room.append(limit - psutil.Process().memory_info().vms)
+        room.append(limit - int(psutil.Process().memory_info().vms))
     return max(0, min(room))
 
 
