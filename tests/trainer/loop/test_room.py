@@ -65,11 +65,11 @@ def test_rollouts_go_on_with_fewer_rows_draw_the_same_and_a_resumed_run_keeps_to
         assert (resumed.batch_sizes.rollout_rows, resumed.worker.rows) == (rows, rows)
 
 
-@pytest.mark.parametrize("kind", ["igpo", "sft"])
-def test_an_update_goes_on_with_fewer_groups(desk, kind):
+@pytest.mark.parametrize(("kind", "mebibytes"), [("igpo", MEBIBYTES), ("sft", MEBIBYTES // 2)])
+def test_an_update_goes_on_with_fewer_groups(desk, kind, mebibytes):
     batching = {"rolloutRows": 1, "updateGroups": 8}
     change = RL if kind == "igpo" else LONG | {"length": {"target": 256}, "training": {"steps": 1, "batchSize": 8}}
-    told, logged = in_little_memory(desk, getattr(desk, kind)("little", **change, batching=batching))
+    told, logged = in_little_memory(desk, getattr(desk, kind)("little", **change, batching=batching), mebibytes)
     assert told["error"] is None
     assert (told["first"], told["last"][0]) == ([1, 8], 1)
     assert 1 <= told["last"][1] < 8
