@@ -25,12 +25,11 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the order of sums depends on it
 
-import torch
 from kill_runs.attempt import Attempt
 from kill_runs.manifest import write_manifests
-from kill_runs.moments import PHASES, mean_seconds, moments
+from kill_runs.moments import LEFT, PHASES, moments, usual_seconds
 from kill_runs.run import KilledRun
-from kill_runs.volume import KillTestError, verdicts_from_a_deadline
+from kill_runs.volume import KillTestError, replaced_rollouts, threads_of, verdicts_from_a_deadline
 
 import igpo_trainer.loop.train  # noqa: F401  # imported before the first fork
 
@@ -44,8 +43,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the random moments [%(default)s]")
     parser.add_argument("--out", type=Path, help="folder to keep the runs in [a temporary one]")
     arguments = parser.parse_args()
-    if arguments.steps < 2:
-        parser.error(f"--steps {arguments.steps} is below 2; give 2 or more")
+    if arguments.steps <= LEFT:
+        parser.error(f"--steps {arguments.steps} is below {LEFT + 1}; give {LEFT + 1} or more")
     return arguments
 
 
@@ -71,26 +70,46 @@ def kill_all(arguments: argparse.Namespace, out: Path) -> None:
     began = time.monotonic()
     reference = whole.finish()
     print(f"undisturbed: {arguments.steps} steps in {time.monotonic() - began:.1f} s", flush=True)
-    hit = kill_at_random(
-        KilledRun.beside(base, "random", manifest), whole, arguments, mean_seconds(reference.messages, began)
-    )
+    require_eventful(whole)
+    at_random = KilledRun.beside(base, "random", manifest)
+    hit = kill_at_random(at_random, whole, arguments, usual_seconds(reference.messages, began))
     calls = list(dict.fromkeys(_calls(reference)))
     if arguments.calls is not None:
         calls = calls[:: max(1, len(calls) // max(1, arguments.calls))][: arguments.calls]
-    points = kill_at_calls(KilledRun.beside(base, "calls", manifest), whole, calls, every=arguments.calls is None)
-    print_table(hit, points, whole)
+    at_calls = KilledRun.beside(base, "calls", manifest)
+    points = kill_at_calls(at_calls, whole, calls, every=arguments.calls is None)
+    print_table(hit, points, [whole, at_random, at_calls])
+
+
+def require_eventful(whole: KilledRun) -> None:
+    """Raise KillTestError unless the undisturbed run had what a kill could lose, and no verdict came from a clock."""
+    if not replaced_rollouts(whole.volume.run_dir):
+        raise KillTestError("nothing was rescued in the undisturbed run, so that no kill can hit it; give more --steps")
+    if late := verdicts_from_a_deadline(whole.volume.run_dir):
+        raise KillTestError(f"{late} verdicts are missing in the undisturbed run: a deadline decided; free the machine")
 
 
 def kill_at_random(
     run: KilledRun, whole: KilledRun, arguments: argparse.Namespace, lasting: dict[str, float]
 ) -> Counter[str]:
-    """Kill a run at random moments, then let it end; how many kills struck in each phase."""
+    """Kill a run at random moments, then let it end; how many kills struck in each phase.
+
+    Short phases are easily missed: one that no kill has struck by two thirds of them is aimed at from its first moment.
+    A kill that is late on a busy machine strikes when the last cycle but one begins, for each must find the run alive.
+    """
+
+    def is_ending(now: Attempt) -> bool:
+        return (now.step or 0) >= arguments.steps - 1
+
     hit: Counter[str] = Counter()
     for number, moment in enumerate(moments(arguments.kills, arguments.steps, lasting, arguments.seed), start=1):
         resumed_from = run.volume.latest
         attempt = run.start()
-        if moment.phase == "start" or attempt.until(moment.has_come):
-            attempt.until(lambda _: False, moment.seconds)
+        if moment.phase != "start":
+            attempt.until(lambda now, moment=moment: moment.has_come(now) or is_ending(now))
+        if not is_ending(attempt):
+            at_once = not hit[moment.phase] and number > arguments.kills * 2 // 3
+            attempt.until(is_ending, 0.0 if at_once else moment.seconds)
         attempt.kill()
         if attempt.code != -9:
             run.require_ended(attempt)
@@ -105,6 +124,9 @@ def kill_at_random(
     run.finish()
     run.require_same(whole)
     print(f"same files as the undisturbed run; {run.volume.poisoned} partial files were left and none was read")
+    missed = [phase for phase in PHASES if not hit[phase]]
+    if missed and arguments.kills >= 3 * len(PHASES):
+        raise KillTestError(f"no kill struck in {', '.join(missed)}; free the machine or give more --kills")
     return hit
 
 
@@ -133,19 +155,17 @@ def kill_at_calls(run: KilledRun, whole: KilledRun, calls: list[str], *, every: 
     return Counter(call.partition(" ")[0] for call in done)
 
 
-def print_table(hit: Counter[str], points: Counter[str], whole: KilledRun) -> None:
-    """What was shown."""
-    late = verdicts_from_a_deadline(whole.volume.run_dir)
-    if late:
-        raise KillTestError(f"{late} verdicts are missing in the undisturbed run: a deadline decided; free the machine")
+def print_table(hit: Counter[str], points: Counter[str], runs: list[KilledRun]) -> None:
+    """What was shown; whatever is said to be 0 would have ended the test."""
+    threads = {threads_of(run.volume.run_dir) for run in runs}
+    if len(threads) > 1:
+        raise KillTestError(f"the runs had {sorted(threads)} threads; set OMP_NUM_THREADS")
     print()
     for phase in dict.fromkeys((*PHASES, *hit)):
         print(f"  {phase:<12}{hit[phase]:>5} kills at a random moment")
     for name, count in sorted(points.items()):
         print(f"  {name:<12}{count:>5} kills before such a call")
-    print(
-        f"  threads {torch.get_num_threads()}, verdicts by a deadline 0, completed steps lost 0, partial files read 0"
-    )
+    print(f"  threads {threads.pop()}, verdicts by a deadline 0, completed steps lost 0, partial files read 0")
 
 
 def _calls(attempt: Attempt) -> list[str]:

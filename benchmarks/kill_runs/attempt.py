@@ -36,13 +36,18 @@ class Attempt:
     _unread: bytes = b""
 
     def until(self, wanted: Callable[["Attempt"], bool], seconds: float | None = None) -> bool:
-        """Follow it until `wanted` holds after a message (True), until it ends, or for some seconds (False)."""
+        """Follow it until `wanted` holds after a message (True), until it ends, or for some seconds (False).
+
+        Everything it had said by then is taken in: it may be further than what was wanted.
+        """
         end = None if seconds is None else time.monotonic() + seconds
         while True:
+            found = False
             for message in self._read(None if end is None else max(0.0, end - time.monotonic())):
                 self._take(message)
-                if wanted(self):
-                    return True
+                found = found or wanted(self)
+            if found:
+                return True
             if self.code is not None or (end is not None and time.monotonic() >= end):
                 return False
 

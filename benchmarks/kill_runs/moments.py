@@ -4,11 +4,14 @@ import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from kill_runs.attempt import Attempt
 
 PHASES = ("start", "rollout", "judge", "rescue", "logprob", "update", "evaluate", "checkpoint")
 """In which a kill is aimed at; it strikes where the process then is."""
+LEFT = 3
+"""Cycles at the end of a run that no kill is aimed at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,26 +23,26 @@ class Moment:
     seconds: float
 
     def has_come(self, attempt: Attempt) -> bool:
-        """Whether the process is where the seconds count from."""
-        if self.phase == "start":
-            return True
+        """Whether the process is where the seconds count from; for `start` that is where it begins."""
         return attempt.phase == self.phase and (attempt.step or 0) >= self.step
 
 
 def moments(count: int, steps: int, lasting: Mapping[str, float], seed: int) -> list[Moment]:
-    """`count` moments, the cycle rising with them; phases in turn, each round in another order."""
+    """`count` moments, the cycle rising with them; phases in turn, each round in another order.
+
+    The last cycles are left for the end of the run: a kill must find it alive, also one that strikes late.
+    """
     draw = random.Random(seed)
     found: list[Moment] = []
     while len(found) < count:
         for phase in draw.sample(PHASES, len(PHASES)):
-            # The last cycle is left for the end of the run: a kill must find the run alive.
-            step = 1 + len(found) * (steps - 1) // count
+            step = 1 + len(found) * (steps - LEFT) // count
             found.append(Moment(phase, step, draw.random() * lasting.get(phase, 0.1)))
     return found[:count]
 
 
-def mean_seconds(messages: Sequence[tuple[float, str]], began: float) -> dict[str, float]:
-    """How long a phase lasts on average, by the messages of a whole run; `start` is up to the first phase."""
+def usual_seconds(messages: Sequence[tuple[float, str]], began: float) -> dict[str, float]:
+    """How long a phase lasts, the median by the messages of a whole run; `start` is up to the first phase."""
     spent: dict[str, list[float]] = defaultdict(list)
     phase, since = "start", began
     for at, message in messages:
@@ -47,4 +50,4 @@ def mean_seconds(messages: Sequence[tuple[float, str]], began: float) -> dict[st
         if kind == "phase":
             spent[phase].append(at - since)
             phase, since = value, at
-    return {name: sum(seconds) / len(seconds) for name, seconds in spent.items()}
+    return {name: median(seconds) for name, seconds in spent.items()}

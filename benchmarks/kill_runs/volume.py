@@ -2,18 +2,20 @@
 
 import json
 import os
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from igpo_trainer.loop.store import CheckpointStore
+from igpo_trainer.loop.store import MARKER, CheckpointStore
 from igpo_trainer.observe.journal import read_metrics
+from igpo_trainer.observe.records import StartRecord, StepRecord
 from igpo_trainer.spec.contract import CHECKPOINTS_DIR, FINAL_DIR, METRICS_FILE, SAMPLES_FILE
 from igpo_trainer.spec.errors import RunError
 
 GARBAGE = b"a partial file that nothing may read"
 TORN = b'{"event":"step","step":'
-NOT_COMPARED = ("run.json", "summary.json", "report.html", "complete")
-"""Files that say when and how often the run was started; the checkpoints' files themselves are compared."""
+NOT_COMPARED = ("run.json", "summary.json", "report.html")
+"""Files that say when and how often the run was started."""
 
 
 class KillTestError(AssertionError):
@@ -31,7 +33,6 @@ class Volume:
     """Partial files that a kill had left and that were filled with garbage."""
     kept_lines: bytes = b""
     """The journal up to the newest checkpoint, as it was after the kill before."""
-    unfinished: list[str] = field(default_factory=list)
 
     def judge(self) -> None:
         """After a kill: every visible checkpoint is whole, none is lost, the journal up to it is untouched.
@@ -64,7 +65,6 @@ class Volume:
             if path.is_file() and any(_is_unfinished(part) for part in parts):
                 path.write_bytes(GARBAGE)
                 self.poisoned += 1
-                self.unfinished.append("/".join(parts))
         for name in (METRICS_FILE, SAMPLES_FILE):
             path = self.run_dir / name
             if path.exists():
@@ -94,9 +94,8 @@ def differences(run_dir: Path, whole: Path) -> list[str]:
     ours, theirs = _files(run_dir), _files(whole)
     found = [f"{name} only in one of both" for name in sorted(ours ^ theirs)]
     for name in sorted(ours & theirs):
-        read = _timeless if name.endswith(".jsonl") else Path.read_bytes
-        if Path(name).name not in NOT_COMPARED and read(run_dir / name) != read(whole / name):
-            found.append(f"{name} differs" + (" in more than time" if read is _timeless else ""))
+        if name not in NOT_COMPARED and (read := _reader(name))(run_dir / name) != read(whole / name):
+            found.append(f"{name} differs" + ("" if read is Path.read_bytes else " in more than time"))
     if not (run_dir / FINAL_DIR / "model.safetensors").is_file():
         found.append("there is no final model")
     return found
@@ -111,10 +110,33 @@ def verdicts_from_a_deadline(run_dir: Path) -> int:
     )
 
 
+def replaced_rollouts(run_dir: Path) -> int:
+    """Rollouts that rescue replaced in the whole run."""
+    return sum(record.replaced for record in read_metrics(run_dir) if isinstance(record, StepRecord))
+
+
+def threads_of(run_dir: Path) -> int:
+    """Threads of the process that began the run, as its journal says."""
+    return next(record.time.threads for record in read_metrics(run_dir) if isinstance(record, StartRecord))
+
+
 def _files(folder: Path) -> set[str]:
     return {os.fspath(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
+def _reader(name: str) -> Callable[[Path], object]:
+    if name.endswith(".jsonl"):
+        return _timeless
+    return _undated if Path(name).name == MARKER else Path.read_bytes
+
+
+def _undated(path: Path) -> dict[str, object]:
+    """A checkpoint's marker without the time at which it was saved."""
+    return {key: value for key, value in json.loads(path.read_text()).items() if key != "savedAt"}
+
+
 def _timeless(path: Path) -> list[dict[str, object]]:
-    lines = path.read_text().splitlines()
-    return [{key: value for key, value in json.loads(line).items() if key != "time"} for line in lines]
+    """Whole lines without their times; what `Volume` tore after a kill that came behind the end line stays there."""
+    lines = path.read_text().splitlines(keepends=True)
+    whole = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [{key: value for key, value in record.items() if key != "time"} for record in whole]

@@ -9,7 +9,7 @@ from igpo_operator.api.cluster import ClusterSpec
 from igpo_operator.api.columns import columns_of
 from igpo_operator.api.kinds import CATEGORY, GROUP, KINDS, VERSION, Kind
 from igpo_operator.api.mutability import transition_rules
-from igpo_operator.api.rules import Rule, matches
+from igpo_operator.api.rule import Rule, matches
 from igpo_operator.api.schema import structural, with_rules
 from igpo_operator.api.status import RunStatus
 from igpo_trainer import __version__

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, Final
 
-from igpo_operator.api.rules import Rule
+from igpo_operator.api.rule import Rule
 
 
 class Change(StrEnum):

@@ -3,8 +3,7 @@
 A message is read after the field's path and value, so it says what is wrong and what to do.
 """
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel
 
@@ -19,40 +18,14 @@ from igpo_operator.api import (
     volumes,
     workers,
 )
+from igpo_operator.api.rule import Rule, exactly_one
 from igpo_operator.api.volumes import VOLUME_SOURCES
 from igpo_trainer.spec import contract, dataset, igpo, model, run, sampling, sft
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One x-kubernetes-validations entry."""
-
-    rule: str
-    message: str
-    path: str | None = None
-    """Field that the message is about, relative to the rule's place, e.g. `.min`; None: that place itself."""
-
-    def document(self) -> dict[str, Any]:
-        """As it stands in the CRD."""
-        return {"rule": self.rule, "message": self.message} | ({"fieldPath": self.path} if self.path else {})
 
 
 def rules_of(model: type[BaseModel]) -> list[Rule]:
     """Rules of one model and of those that it extends."""
     return [rule for ancestor in reversed(model.__mro__) for rule in RULES.get(ancestor, ())]
-
-
-def matches(value: str, pattern: str) -> str:
-    """Expression that a text fits a pattern."""
-    quote = '"' if "'" in pattern else "'"
-    return f"{value}.matches(r{quote}{pattern}{quote})"
-
-
-def exactly_one(*names: str) -> Rule:
-    """Exactly one of these fields is there."""
-    count = " + ".join(f"(has(self.{name}) ? 1 : 0)" for name in names)
-    listed = f"{', '.join(names[:-1])} and {names[-1]}"
-    return Rule(f"{count} == 1", f"exactly one of {listed} must be set; keep one")
 
 
 def _starts_with_any(value: str, prefixes: tuple[str, ...]) -> str:

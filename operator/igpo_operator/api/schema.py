@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from igpo_operator.api.formats import REMEDIES
-from igpo_operator.api.rules import LIST_KEYS, Rule, matches, rules_of
+from igpo_operator.api.rule import Rule, matches
+from igpo_operator.api.rules import LIST_KEYS, rules_of
 
 JSONSchema = dict[str, Any]
 

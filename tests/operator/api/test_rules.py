@@ -5,7 +5,8 @@ from pydantic import BaseModel
 
 from igpo_operator.api.cluster import ClusterSpec
 from igpo_operator.api.formats import REMEDIES
-from igpo_operator.api.rules import LIST_KEYS, RULES, Rule, exactly_one, rules_of
+from igpo_operator.api.rule import Rule, exactly_one
+from igpo_operator.api.rules import LIST_KEYS, RULES, rules_of
 from igpo_trainer.spec.document import KINDS
 from igpo_trainer.spec.field_path import models_in
 from mutants.places import SCHEMAS, rules_below

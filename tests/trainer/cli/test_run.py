@@ -1,6 +1,7 @@
 """`igpo run` in this process, on a manifest that trains in a second."""
 
 import json
+import os
 import shutil
 import signal
 
@@ -78,6 +79,19 @@ def test_a_finished_run_is_left_alone(tools, trained, runs, capsys):
         f"LengthAlignedSFT/base: finished before, left alone; report: {run_dir / 'report.html'}\n"
     )
     assert {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("missing", [True, False], ids=["none", "one of an earlier start"])
+def test_a_finished_run_that_was_killed_before_its_report_is_described(tools, trained, runs, missing):
+    run_dir = runs / "LengthAlignedSFT" / "base"
+    page = run_dir / "summary.json"
+    summary = page.read_bytes()
+    page.write_text("of an earlier start")
+    os.utime(page, (0, 0))
+    if missing:
+        page.unlink()
+    assert tools.igpo_command("run", "-f", trained.manifest, "--runs", runs, *tools.PORT) == 0
+    assert page.read_bytes() == summary
 
 
 def test_a_half_finished_run_continues_as_if_it_had_never_stopped(tools, trained, runs, command, tmp_path, monkeypatch):

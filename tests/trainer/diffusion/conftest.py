@@ -16,9 +16,9 @@ VOCABULARY, EOS, PAD, MASK = 41, 1, 0, 40
 class RecordingPredictor:
     """Passes on to a Denoiser; remembers batch shapes, positions and how often it was called."""
 
-    def __init__(self, lm: LlamaForCausalLM, end_bias: float) -> None:
+    def __init__(self, lm: LlamaForCausalLM, end_bias: float, *, logit_shift: bool) -> None:
         self.tokens = SpecialTokens(mask_id=MASK, eos_id=EOS, pad_id=PAD, banned_ids=(39, MASK))
-        self.denoiser = Denoiser(lm, self.tokens)
+        self.denoiser = Denoiser(lm, self.tokens, logit_shift=logit_shift)
         self.device = self.denoiser.device
         self.end_bias = end_bias
         self.batches: list[tuple[int, int]] = []
@@ -62,10 +62,12 @@ class RecordingPredictor:
 
 @pytest.fixture(scope="session")
 def predictor_of() -> Callable[..., RecordingPredictor]:
-    """Factory: predictor_of(end_bias=0.0, dtype=float64) with the same weights each time."""
+    """Factory: predictor_of(end_bias=0.0, dtype=float64, logit_shift=False) with the same weights each time."""
     models: dict[torch.dtype, LlamaForCausalLM] = {}
 
-    def build(end_bias: float = 0.0, dtype: torch.dtype = torch.float64) -> RecordingPredictor:
+    def build(
+        end_bias: float = 0.0, dtype: torch.dtype = torch.float64, *, logit_shift: bool = False
+    ) -> RecordingPredictor:
         if dtype not in models:
             config = LlamaConfig(
                 vocab_size=VOCABULARY,
@@ -80,6 +82,6 @@ def predictor_of() -> Callable[..., RecordingPredictor]:
             with torch.random.fork_rng():
                 torch.manual_seed(0)
                 models[dtype] = LlamaForCausalLM(config).to(dtype).eval()
-        return RecordingPredictor(models[dtype], end_bias)
+        return RecordingPredictor(models[dtype], end_bias, logit_shift=logit_shift)
 
     return build

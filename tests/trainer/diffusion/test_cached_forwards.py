@@ -22,10 +22,10 @@ CACHES = pytest.mark.parametrize("cache", ["Prefix", "Dual"])
 class PlainLlama:
     """A Llama without the causal mask, from the weights of a transformers one."""
 
-    def __init__(self, lm, end_bias: float) -> None:
+    def __init__(self, lm, end_bias: float, *, logit_shift: bool) -> None:
         self.weights = {name: weight.double() for name, weight in lm.state_dict().items()}
         self.heads, self.layers = lm.config.num_attention_heads, lm.config.num_hidden_layers
-        self.end_bias = end_bias
+        self.end_bias, self.shift = end_bias, int(logit_shift)
 
     def forward(self, ids, columns, kept):
         """(logits of `columns`, keys and values of all); `kept` gives those of the columns that are not computed."""
@@ -81,7 +81,7 @@ def plain_cached(model: PlainLlama, request: CanvasRequest, spec: SamplingSpec) 
             active = [i for i in range(start, start + length) if x[i] == MASK]
             if not active:
                 break
-            columns = list(range(len(x))) if step == 0 else list(range(start, end))
+            columns = list(range(len(x))) if step == 0 else list(range(start - model.shift, end))
             logits, kv = model.forward(x, columns, kept)
             kept = kv if step == 0 else kept
             if spec.cfg_scale > 0:
@@ -91,7 +91,7 @@ def plain_cached(model: PlainLlama, request: CanvasRequest, spec: SamplingSpec) 
                 unguided_kept = kv if step == 0 else unguided_kept
                 logits = other + (spec.cfg_scale + 1) * (logits - other)
                 logits[:, BANNED] = float("-inf")
-            logits = logits[[columns.index(i) for i in active]]
+            logits = logits[[columns.index(i - model.shift) for i in active]]
             scores, salt = logits, block * spec.steps_per_block + step
             if spec.temperature > 0:
                 uniform = torch.rand(logits.shape, generator=request.key.generator(salt), dtype=torch.float64)
@@ -115,7 +115,7 @@ def requests_of(count: int, **fields) -> list[CanvasRequest]:
 
 
 @st.composite
-def cases(draw: st.DrawFn, caches=("Prefix", "Dual")) -> tuple[SamplingSpec, list[CanvasRequest], float, int]:
+def cases(draw: st.DrawFn, caches=("Prefix", "Dual")) -> tuple[SamplingSpec, list[CanvasRequest], dict, int]:
     block_length, blocks = draw(st.integers(1, 5)), draw(st.integers(1, 3))
     threshold = draw(st.sampled_from([None, None, 0.05, 0.5, 1.0]))
     spec = SamplingSpec(
@@ -134,15 +134,16 @@ def cases(draw: st.DrawFn, caches=("Prefix", "Dual")) -> tuple[SamplingSpec, lis
         hints = draw(st.dictionaries(st.integers(0, spec.completion_length - 1), st.integers(1, 38)))
         key = NoiseKey(draw(st.integers(0, 3)), "rollout", 2, 0, index)
         requests.append(CanvasRequest(tuple(prompt), key, draw(st.sampled_from([hints, {}]))))
-    return spec, requests, draw(st.sampled_from([0.0, 3.0])), draw(st.integers(1, 6))
+    model = {"end_bias": draw(st.sampled_from([0.0, 3.0])), "logit_shift": draw(st.booleans())}
+    return spec, requests, model, draw(st.integers(1, 6))
 
 
 @settings(max_examples=40, **NO_DEADLINE)
 @given(case=cases())
 def test_tokens_are_those_of_a_plain_cached_sampler_whatever_the_batch(predictor_of, case) -> None:
-    spec, requests, end_bias, rows = case
-    model = predictor_of(end_bias)
-    plain = PlainLlama(model.denoiser.lm, end_bias)
+    spec, requests, options, rows = case
+    model = predictor_of(**options)
+    plain = PlainLlama(model.denoiser.lm, **options)
     expected = [Completion.cut(plain_cached(plain, request, spec), EOS) for request in requests]
     assert sample(model, requests, spec, rows=rows, noise_dtype=torch.float64) == expected
     for request, completion in zip(requests, expected, strict=True):
@@ -154,9 +155,9 @@ def test_tokens_are_those_of_a_plain_cached_sampler_whatever_the_batch(predictor
 @settings(max_examples=15, **NO_DEADLINE)
 @given(case=cases(caches=("None",)))
 def test_a_cache_that_is_refreshed_at_every_step_samples_exactly(predictor_of, case) -> None:
-    exact, requests, end_bias, rows = case
+    exact, requests, options, rows = case
     exact = exact.model_copy(update={"steps": exact.blocks})  # a block's only step is its first
-    model = predictor_of(end_bias)
+    model = predictor_of(**options)
     expected = sample(model, requests, exact, rows=rows, noise_dtype=torch.float64)
     for cache in ("Prefix", "Dual"):
         spec = exact.model_copy(update={"cache": cache})

@@ -100,7 +100,8 @@ def test_a_checkpoint_of_a_newer_version(desk, half_done):
 
 def test_a_checkpoint_of_another_config(desk, half_done):
     document, folder = half_done
-    other = desk.sft("other", dataset=document["spec"]["dataset"], seed=9)
+    data = document["spec"]["dataset"] | {"wordProblems": None}
+    other = desk.sft("other", dataset=data, seed=9)
     shutil.rmtree(newest(folder))
     shutil.copytree(newest(desk.train(other)), newest(folder))
     assert "is a checkpoint of another run, with spec hash " in refused(desk, document, folder, InvalidRunError)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from igpo_trainer.loop.folder import publish_dir, recover, scratch_dir
-from igpo_trainer.loop.store import MARKER, CheckpointStore
+from igpo_trainer.loop.store import MARKER, CheckpointStore, require_known
 from igpo_trainer.spec.errors import InterruptedRunError, InvalidRunError, RunError
 
 
@@ -275,7 +275,7 @@ def test_a_checkpoint_of_a_newer_version_is_refused_and_not_passed_over(store, c
     info = store.save(2, writer("w"))
     edited(info, version="99.1.0.dev3", **change)
     with pytest.raises(InvalidRunError, match=r"00002 was written by igpo 99\.1\.0\.dev3 and this is ") as caught:
-        store.require_known()
+        require_known(store.folder)
     assert "resume with igpo 99.1.0.dev3 or newer, or move the folder away" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -284,7 +284,7 @@ def test_a_checkpoint_of_a_newer_version_is_refused_and_not_passed_over(store, c
 def test_a_checkpoint_of_an_older_version_is_read(store, version):
     info = store.save(2, writer("w"))
     edited(info, version=version)
-    store.require_known()
+    require_known(store.folder)
     assert store.verify(info.path).step == 2
 
 
@@ -293,9 +293,17 @@ def test_half_a_checkpoint_is_passed_over_in_one_line_that_says_what_is_kept(sto
     store.save(1, writer("w"))
     half = store.save(2, writer("w"))
     (half.path / MARKER).write_text(damage)
-    store.require_known()
+    require_known(store.folder)
     store.recover()
     assert caplog.messages == [
         f"{half.path} was never finished and is passed over; step-00000001 is kept and resumed from; remove the folder"
     ]
     assert store.latest().step == 1
+
+
+def test_what_a_killed_save_did_not_remove_any_more_is_removed_by_the_next_start(store):
+    generous = CheckpointStore(store.folder, keep_last=9, keep_best=9)
+    for step, score in ((1, 0.9), (2, 0.1), (3, 0.2), (4, 0.3)):
+        generous.save(step, writer("w"), score)
+    store.prune()
+    assert [info.step for info in store.all()] == [1, 3, 4]

@@ -48,6 +48,19 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "final"]
 
 
+@pytest.mark.parametrize("arrived", [True, False], ids=["behind both renames", "between them"])
+def test_a_replacement_that_was_killed_half_way_is_finished_or_undone(tmp_path, arrived):
+    (tmp_path / ".final.replaced").mkdir()
+    (tmp_path / ".final.replaced" / "old").touch()
+    if arrived:
+        (tmp_path / "final").mkdir()
+        (tmp_path / "final" / "new").touch()
+    with staged_folder(tmp_path / "final") as staging:
+        assert [path.name for path in (tmp_path / "final").iterdir()] == ["new" if arrived else "old"]
+        (staging / "newer").touch()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["final", "newer"]
+
+
 def test_a_disk_without_room_is_exit_1_and_keeps_what_was_there(tiny, tmp_path):
     save_model(tiny.lm(), tiny.tokenizer(), tmp_path / "final")
     before = (tmp_path / "final" / "model.safetensors").read_bytes()

@@ -11,7 +11,7 @@ from igpo_trainer.cli.process_count import process_count
 from igpo_trainer.cli.quiet import hushed
 from igpo_trainer.cli.rewrite import has_rewrite, rewrite_here
 from igpo_trainer.loop.stop import StopSignal
-from igpo_trainer.spec.contract import FINAL_DIR, METRICS_PORT, REPORT_FILE, SUMMARY_FILE
+from igpo_trainer.spec.contract import FINAL_DIR, METRICS_FILE, METRICS_PORT, REPORT_FILE, SUMMARY_FILE
 from igpo_trainer.spec.document import Document
 from igpo_trainer.spec.errors import InterruptedRunError
 from igpo_trainer.spec.manifest import dependency_order, load_manifest
@@ -103,11 +103,13 @@ def is_finished(document: Document, run_dir: Path) -> bool:
 
 
 def _describe_once(run_dir: Path) -> None:
-    """Write summary and report of a finished run that was killed before it could."""
+    """Write summary and report of a finished run that was killed before it could, or had from an earlier start only."""
     from igpo_trainer.observe.report import write_report
     from igpo_trainer.observe.summary import write_summary
 
-    if not (run_dir / REPORT_FILE).exists() or not (run_dir / SUMMARY_FILE).exists():
+    ended = (run_dir / METRICS_FILE).stat().st_mtime_ns
+    pages = run_dir / SUMMARY_FILE, run_dir / REPORT_FILE
+    if not all(page.exists() and page.stat().st_mtime_ns >= ended for page in pages):
         write_summary(run_dir)
         write_report(run_dir)
 

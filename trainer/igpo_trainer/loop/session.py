@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from igpo_trainer.loop.batching import BatchSizes
 from igpo_trainer.loop.data import RunData
 from igpo_trainer.loop.evaluation import evaluate
-from igpo_trainer.loop.fingerprint import require_same_data, save_fingerprint
+from igpo_trainer.loop.fingerprint import Fingerprint
 from igpo_trainer.loop.folder import remove_drafts, write_atomically
 from igpo_trainer.loop.identity import Claim
 from igpo_trainer.loop.interruption import StopRequestedError
@@ -53,6 +53,8 @@ class Session:
     policy: Policy
     tokenizer: PreTrainedTokenizerFast
     data: RunData
+    fingerprint: Fingerprint
+    """Of `data`."""
     worker: RolloutWorker
     store: CheckpointStore
     claim: Claim | None
@@ -103,7 +105,6 @@ class Session:
 
         Whatever is refused is refused before a line of the journal is cut.
         """
-        self.ranks.everywhere(self.store.require_known)
         if self.claim is not None:
             self.store.recover()
             remove_drafts(self.run_dir)
@@ -111,7 +112,9 @@ class Session:
         latest = self.store.latest()
         if latest is not None:
             self.store.verify(latest.path)
-            require_same_data(self.data, latest.path)
+            self.fingerprint.require_same(latest.path)
+        if self.claim is not None:
+            self.store.prune()
         if self.telemetry.journal is not None:
             self.telemetry.journal.truncate_after(-1 if latest is None else latest.step)
         if latest is None:
@@ -193,7 +196,7 @@ class Session:
         def write(folder: Path) -> None:
             self.policy.save(folder)
             self.batch_sizes.save(folder)
-            save_fingerprint(self.data, folder)
+            self.fingerprint.save(folder)
             write_more(folder)
 
         best = self.store.best()

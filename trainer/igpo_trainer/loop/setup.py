@@ -13,6 +13,7 @@ from transformers import LlamaForCausalLM
 
 from igpo_trainer.loop.batching import BatchSizes, needs_recomputation
 from igpo_trainer.loop.data import RunData, load_data, require_rewritten
+from igpo_trainer.loop.fingerprint import Fingerprint
 from igpo_trainer.loop.identity import Claim, claim, require_claimable
 from igpo_trainer.loop.interruption import StopRequestedError
 from igpo_trainer.loop.policy import Policy
@@ -23,7 +24,7 @@ from igpo_trainer.loop.rollouts import RolloutWorker
 from igpo_trainer.loop.session import Session
 from igpo_trainer.loop.sft import planned_updates
 from igpo_trainer.loop.stop import StopSignal
-from igpo_trainer.loop.store import CheckpointStore
+from igpo_trainer.loop.store import CheckpointStore, require_known
 from igpo_trainer.loop.telemetry import Telemetry
 from igpo_trainer.loop.trackers import start_trackers
 from igpo_trainer.models.load import LoadedModel, load_model, recompute_activations
@@ -102,6 +103,7 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
         from_folder = source_folder(document, place)
         digest = document_hash(document)
         ranks.on_main(lambda: require_claimable(run_dir, digest, document.kind, document.name))
+        ranks.on_main(lambda: require_known(run_dir / CHECKPOINTS_DIR))
         judge = resources.enter_context(judge_of(spec))
         loaded, data = ranks.everywhere(lambda: _load(document, from_folder, run_dir / REWRITTEN_DIR))
         accelerator = Accelerator(
@@ -138,6 +140,7 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
             policy=policy,
             tokenizer=loaded.tokenizer,
             data=data,
+            fingerprint=Fingerprint.of(data),
             worker=worker,
             store=store,
             claim=owner,

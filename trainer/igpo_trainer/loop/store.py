@@ -103,20 +103,6 @@ class CheckpointStore:
                 kept = f"{latest.path.name} is kept and resumed from" if latest else "the run begins anew"
                 logger.warning("%s was never finished and is passed over; %s; remove the folder", path, kept)
 
-    def require_known(self) -> None:
-        """Raise InvalidRunError when a newer version of igpo wrote one of the checkpoints.
-
-        Call it before anything is cut back or written: to pass one over would throw its steps away.
-        """
-        ours = igpo_trainer.__version__
-        for path in sorted(self.folder.glob(f"{_PREFIX}*")):
-            theirs = _version_of(path)
-            if theirs is not None and _release(theirs) > _release(ours):
-                raise InvalidRunError(
-                    f"{path} was written by igpo {theirs} and this is {ours}: nothing was changed; resume with "
-                    f"igpo {theirs} or newer, or move the folder away to go on from an earlier checkpoint"
-                )
-
     def save(self, step: int, write: Callable[[Path], None], score: float | None = None) -> CheckpointInfo:
         """Let write fill an empty folder and publish it as the checkpoint of step, replacing an earlier one.
 
@@ -140,7 +126,7 @@ class CheckpointStore:
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        self._prune()
+        self.prune()
         return _info(self.folder / name, marker)
 
     def all(self) -> list[CheckpointInfo]:
@@ -212,7 +198,8 @@ class CheckpointStore:
         (folder / MARKER).write_text(marker.model_dump_json(by_alias=True, indent=1) + "\n")
         return marker
 
-    def _prune(self) -> None:
+    def prune(self) -> None:
+        """Remove what is to be kept no longer; `save` does so, and a resume whose last save was killed before it."""
         complete = self.all()
         kept = {info.path for info in complete[-max(1, self._keep_last) :]}
         kept |= {info.path for info in _by_score(complete)[: self._keep_best]}
@@ -231,6 +218,21 @@ class CheckpointStore:
             f"{kept}; enlarge the volume or lower checkpoints.keepLast, then start the run again",
             cause=Cause.DISK_FULL,
         )
+
+
+def require_known(folder: Path) -> None:
+    """Raise InvalidRunError when a newer version of igpo wrote one of the checkpoints in a folder.
+
+    Call it before anything is cut back or written: to pass one over would throw its steps away.
+    """
+    ours = igpo_trainer.__version__
+    for path in sorted(folder.glob(f"{_PREFIX}*")):
+        theirs = _version_of(path)
+        if theirs is not None and _release(theirs) > _release(ours):
+            raise InvalidRunError(
+                f"{path} was written by igpo {theirs} and this is {ours}: nothing was changed; resume with "
+                f"igpo {theirs} or newer, or move the folder away to go on from an earlier checkpoint"
+            )
 
 
 def _info(path: Path, marker: Marker) -> CheckpointInfo:

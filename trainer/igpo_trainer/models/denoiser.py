@@ -91,7 +91,7 @@ class Denoiser(nn.Module):
         columns_M: Tensor,
     ) -> Tensor:
         """As `logits_at`; the keys and values of lane `lanes[i]` are stored in slot `slots[i]`."""
-        stored.keep(slots, lanes)
+        stored.keep(slots, lanes, ids_BS.shape[1])
         return self._logits(self._hidden(ids_BS, attention_BS, rows_M, columns_M, stored))
 
     @torch.no_grad()

@@ -14,6 +14,8 @@ class Keeping:
 
     slots: Sequence[int]
     lanes: Sequence[int]
+    width: int
+    """Columns of the canvases; they are the last ones of a slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Reading:
     slots: Sequence[int]
     columns_BK: Tensor
     width: int
-    """Columns of the canvases, of which columns_BK counts; they are the last ones of a slot."""
+    """Columns of the canvases, of which columns_BK counts."""
 
 
 class KeyValues(Cache):
@@ -36,13 +38,13 @@ class KeyValues(Cache):
     """
 
     def __init__(self, layers: int, rows: int, width: int) -> None:
-        self.turn: Keeping | Reading = Keeping((), ())
+        self.turn: Keeping | Reading = Keeping((), (), 0)
         self.rows, self.width = rows, width
         super().__init__(layers=[_Layer(self) for _ in range(layers)])
 
-    def keep(self, slots: Sequence[int], lanes: Sequence[int]) -> None:
+    def keep(self, slots: Sequence[int], lanes: Sequence[int], width: int) -> None:
         """Store lane `lanes[i]` of the next forward in slot `slots[i]`; several slots may hold one lane."""
-        self.turn = Keeping(slots, lanes)
+        self.turn = Keeping(slots, lanes, width)
 
     def read(self, slots: Sequence[int], columns_BK: Tensor, width: int) -> None:
         """Row i of the next forward is the window columns_BK[i] of the canvas in slot `slots[i]`."""
@@ -77,10 +79,9 @@ class _Layer(DynamicLayer):
             return key_states, value_states
         return _read(self.keys, key_states, turn), _read(self.values, value_states, turn)
 
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """(columns attended to, offset)."""
-        turn = self.whole.turn
-        return (turn.width if isinstance(turn, Reading) else query_length), 0
+    def get_mask_sizes(self, _queries: object) -> tuple[int, int]:
+        """(columns attended to, offset); transformers releases differ in what they tell of the queries."""
+        return self.whole.turn.width, 0
 
     def get_seq_length(self) -> int:
         """0: positions are always given, and nothing is appended."""
@@ -88,11 +89,10 @@ class _Layer(DynamicLayer):
 
 
 def _keep(stored_RHSD: Tensor, states_BHSD: Tensor, turn: Keeping) -> None:
-    width = states_BHSD.shape[2]
     slots = torch.tensor(turn.slots, device=stored_RHSD.device)
     if list(turn.lanes) != list(range(states_BHSD.shape[0])):
         states_BHSD = states_BHSD[torch.tensor(turn.lanes, device=stored_RHSD.device)]
-    stored_RHSD[:, :, -width:].index_copy_(0, slots, states_BHSD)
+    stored_RHSD[:, :, -turn.width :].index_copy_(0, slots, states_BHSD)
 
 
 def _read(stored_RHSD: Tensor, states_BHKD: Tensor, turn: Reading) -> Tensor:

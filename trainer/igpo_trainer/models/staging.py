@@ -25,6 +25,8 @@ def staged_folder(target: Path) -> Iterator[Path]:
     staging = target.with_name(f".{target.name}.writing")
     retired = target.with_name(f".{target.name}.replaced")
     try:
+        if retired.exists():  # a process was killed between the two renames below, or behind them
+            _put_back(retired, target)
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
         yield staging
@@ -44,6 +46,13 @@ def staged_folder(target: Path) -> Iterator[Path]:
             retired.rename(target)
         shutil.rmtree(staging, ignore_errors=True)
         shutil.rmtree(retired, ignore_errors=True)
+
+
+def _put_back(retired: Path, target: Path) -> None:
+    if target.exists():
+        shutil.rmtree(retired)
+    else:
+        retired.rename(target)
 
 
 def _flush(path: Path) -> None:

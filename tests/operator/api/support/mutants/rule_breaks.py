@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from igpo_operator.api import formats
-from igpo_operator.api.rules import matches
+from igpo_operator.api.rule import matches
 from igpo_operator.api.volumes import VOLUME_SOURCES
 from igpo_trainer.spec import contract
 from mutants.breaks import Hit, Mutator
