@@ -21,7 +21,7 @@ TINY = SHAPES["tiny"]
 
 def run(*options):
     command = [sys.executable, SCRIPT, *options]
-    finished = subprocess.run(command, check=False, capture_output=True, text=True, timeout=220)
+    finished = subprocess.run(command, check=False, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
     return finished.stdout.splitlines()
 

@@ -8,7 +8,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "sampler.py"
 
 def run(*options):
     command = [sys.executable, SCRIPT, *options]
-    finished = subprocess.run(command, check=False, capture_output=True, text=True, timeout=200)
+    finished = subprocess.run(command, check=False, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
     return finished.stdout.splitlines()
 

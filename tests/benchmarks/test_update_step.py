@@ -8,7 +8,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "update_step.py"
 
 def test_it_checks_that_all_arms_make_the_same_update_and_prints_its_ratio_last():
     command = [sys.executable, SCRIPT, "--shape", "tiny", "--repeats", "2"]
-    finished = subprocess.run(command, check=False, capture_output=True, text=True, timeout=200)
+    finished = subprocess.run(command, check=False, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
     lines = finished.stdout.splitlines()
     assert lines[0].startswith("Machine: ")

@@ -35,7 +35,6 @@ def in_little_memory(desk, document, mebibytes=MEBIBYTES):
         check=False,
         capture_output=True,
         text=True,
-        timeout=220,
         env=os.environ | ENVIRONMENT,
     )
     assert finished.returncode == 0, finished.stderr
