@@ -117,7 +117,8 @@ class RolloutWorker:
 
         canvases = [CanvasRequest(r.encoded.prompt_ids, r.key, r.hints) for r in (requests[index] for index in left)]
         denoiser = self.policy.denoiser
-        # On a CPU casting fp32 weights costs as much as using them: the outermost autocast keeps a bf16 copy meanwhile.
+        # The outermost autocast keeps bf16 copies of trained weights; without it every forward makes them anew. A GPU
+        # has no room for them and casts fast.
         once = denoiser.autocast() if denoiser.device.type == "cpu" else nullcontext()
         try:
             with once:
