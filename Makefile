@@ -25,13 +25,13 @@ ablations: $(READY) ## rewritten and original traces, η, τ, Resample, GRPO: th
 test: $(READY) ## every test, with line coverage of the trainer
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term --cov-fail-under=90
 
-speed: $(READY) ## update, samplers, RL step against plain ones: 40 minutes of a quiet core; writes benchmarks/RESULTS.md
+speed: $(READY) ## update, samplers, RL step against plain ones: an hour of a quiet core; writes benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/update_step.py --shape builtin $(RESULTS)
 	$(BIN)/python benchmarks/sampler.py --shape builtin $(RESULTS)
 	$(BIN)/python benchmarks/rl_step.py --shape builtin $(RESULTS)
 	$(BIN)/python benchmarks/update_step.py --shape small $(RESULTS)
 	$(BIN)/python benchmarks/sampler.py --shape small --group 2 $(RESULTS)
-	$(BIN)/python benchmarks/rl_step.py --shape small --steps 8 $(RESULTS)
+	$(BIN)/python benchmarks/rl_step.py --shape small --steps 16 $(RESULTS)
 	$(BIN)/python benchmarks/rl_step.py --growth 1 2 4 $(GROWN) $(RESULTS)
 
 kill-test: $(READY) ## kill -9 a run 50 times at random and before every rename and fsync; it ends bit-identical
