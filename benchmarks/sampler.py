@@ -162,10 +162,10 @@ def main() -> None:
     seconds = in_turns(samplers, arguments.repeats, CPU)
     plain, *others = samplers
     compared = [plain, "exact, fp32 noise", "dual cache"]
-    memory = peaks(compared, sys.argv)
     report.say(f"{'':20}{'median s':>10}{'min s':>10}{'max s':>10}{'tokens/s':>10}")
     for name, taken in seconds.items():
         report.say(f"{name:20}{taken}{len(requests) * spec.completion_length / taken.median:10.1f}")
+    memory = peaks(compared, sys.argv)
     for name, bytes_taken in memory.items():
         report.say(f"{name:20}peak memory above the model {bytes_taken['above'] / 2**20:8.0f} MiB")
     for name in compared[1:]:
