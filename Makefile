@@ -3,12 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 CHARTS := charts/igpo-operator charts/igpo-operator/charts/igpo-crds
+RESULTS := --results benchmarks/RESULTS.md
+GROWN := --vocabulary 4096 --hidden 64 --intermediate 172 --layers 2 --prompt 64 --canvas 64 --block 16 --steps 8 --group 4
 CLUSTER := PYTHONPATH=tests/cluster $(BIN)/python -m igpo_cluster
 PICTURES := monitoring/pictures
 MONITORING := PYTHONPATH=monitoring $(BIN)/python -m igpo_monitoring
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-arms ablations test kill-test check generate pictures
+.PHONY: help demo demo-arms ablations test kill-test speed check generate pictures
 .PHONY: images cluster cluster-down cluster-images cluster-packages cluster-demo e2e e2e-smoke
 
 help: ## list these targets
@@ -25,6 +27,15 @@ ablations: $(READY) ## rewritten and original traces, η, τ, Resample, GRPO: th
 
 test: $(READY) ## every test, with line coverage of the trainer
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term --cov-fail-under=90
+
+speed: $(READY) ## update, samplers, RL step against plain ones: an hour of a quiet core; writes benchmarks/RESULTS.md
+	$(BIN)/python benchmarks/update_step.py --shape builtin $(RESULTS)
+	$(BIN)/python benchmarks/sampler.py --shape builtin $(RESULTS)
+	$(BIN)/python benchmarks/rl_step.py --shape builtin $(RESULTS)
+	$(BIN)/python benchmarks/update_step.py --shape small $(RESULTS)
+	$(BIN)/python benchmarks/sampler.py --shape small --group 2 $(RESULTS)
+	$(BIN)/python benchmarks/rl_step.py --shape small --steps 16 $(RESULTS)
+	$(BIN)/python benchmarks/rl_step.py --growth 1 2 4 $(GROWN) $(RESULTS)
 
 kill-test: $(READY) ## kill -9 a run 50 times at random and before every rename and fsync; it ends bit-identical
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/kill_test.py

@@ -15,7 +15,7 @@ from pathlib import Path
 from accelerate.big_modeling import init_empty_weights
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from igpo_trainer.loop.batching import GPU_SHARE
+from igpo_trainer.loop.batching import MEMORY_SHARE
 from igpo_trainer.models.head import CHUNK_BYTES
 from igpo_trainer.models.llada import llama_config
 from igpo_trainer.models.lora import ADAPTED_LINEARS
@@ -59,23 +59,31 @@ class Run:
         """Whether a frozen base is there beside what is trained."""
         return self.trained < self.weights
 
+    @property
+    def parts(self) -> int:
+        """Among how many processes weights, gradients, Adam's moments and the reference are divided (FSDP2)."""
+        return 1 if self.lora else self.processes
+
     def gpu(self, capacity: float) -> dict[str, float]:
         """Bytes of each term on each GPU of `capacity` bytes, at the highest point of a step (precision BF16)."""
         base = HALF * self.weights if self.lora else 0
-        loaded = CONTEXT_BYTES + base + FULL * self.trained
-        loaded += FULL * self.weights if self.kl and not self.lora else 0
+        part = FULL * self.trained / self.parts
+        reference = FULL * self.weights / self.parts if self.kl and not self.lora else 0
+        whole = FULL * self.weights if self.parts > 1 else 0
+        loaded = CONTEXT_BYTES + base + part + reference + whole
         return {
             "CUDA, libraries, NCCL (a guess)": CONTEXT_BYTES,
             "frozen base, bf16": base,
-            "trained weights, fp32": FULL * self.trained,
-            "their bf16 copy for computing": HALF * self.trained,
-            "gradients, fp32": FULL * self.trained,
-            "their exchange buffers, several GPUs only": FULL * self.trained if self.processes > 1 else 0,
-            "Adam's two moments, fp32": 2 * FULL * self.trained,
-            "reference policy, fp32 (klCoefficient > 0)": FULL * self.weights if self.kl and not self.lora else 0,
+            "trained weights, fp32": part,
+            "their bf16 copy for computing": 0 if self.parts > 1 else HALF * self.trained,
+            "gradients, fp32": part,
+            "their exchange buffers, LoRA on several GPUs": part if self.lora and self.processes > 1 else 0,
+            "Adam's two moments, fp32": 2 * part,
+            "reference policy, fp32 (klCoefficient > 0)": reference,
+            "a whole copy to sample with, fp32 (all weights on several GPUs)": whole,
             "logits, in two chunks": 2 * CHUNK_BYTES,
-            f"activations: {GPU_SHARE:.0%} of what is free once weights are loaded": max(
-                0.0, GPU_SHARE * (capacity - loaded)
+            f"activations: {MEMORY_SHARE:.0%} of what is free once weights are loaded": max(
+                0.0, MEMORY_SHARE * (capacity - loaded)
             ),
         }
 
@@ -110,13 +118,15 @@ def adapter_parameters(config: LlamaConfig, rank: int) -> int:
 
 
 def page(config: LlamaConfig, rank: int, capacity: float, pods: int = 8) -> str:
-    """The table of docs/sizing.md: adapters on 1, 8 and 16 GPUs, and all weights, which do not fit."""
+    """The table of docs/sizing.md: adapters on 1, 8 and 16 GPUs, all weights on 1, 8 and 16."""
     weights, adapters = parameters(config), adapter_parameters(config, rank)
     runs = {
         "LoRA, 1 GPU": Run(weights, adapters, 1),
         f"LoRA, {pods} GPUs": Run(weights, adapters, pods),
         f"LoRA, 2 × {pods} GPUs": Run(weights, adapters, 2 * pods),
-        "all weights": Run(weights, weights, 2 * pods),
+        "all weights, 1 GPU": Run(weights, weights, 1),
+        f"all weights, {pods} GPUs": Run(weights, weights, pods),
+        f"all weights, 2 × {pods} GPUs": Run(weights, weights, 2 * pods),
     }
     gpu = {name: run.gpu(capacity) for name, run in runs.items()}
     totals = {name: sum(terms.values()) for name, terms in gpu.items()}

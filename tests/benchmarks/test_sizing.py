@@ -43,5 +43,14 @@ def test_terms_follow_what_is_trained():
     reference = "reference policy, fp32 (klCoefficient > 0)"
     assert adapters["frozen base, bf16"] == 2000
     assert (adapters[reference], everything[reference], without_kl[reference]) == (0, 4000, 0)
-    assert adapters["their exchange buffers, several GPUs only"] == 40
+    assert adapters["their exchange buffers, LoRA on several GPUs"] == 40
     assert everything["Adam's two moments, fp32"] == 8000
+
+
+def test_all_weights_on_several_gpus_are_divided_but_for_the_copy_that_samples():
+    alone = sizing.Run(weights=1000, trained=1000, processes=1).gpu(1e12)
+    parts = sizing.Run(weights=1000, trained=1000, processes=4).gpu(1e12)
+    for term in ("trained weights, fp32", "gradients, fp32", "Adam's two moments, fp32"):
+        assert parts[term] == alone[term] / 4
+    copy = "a whole copy to sample with, fp32 (all weights on several GPUs)"
+    assert (alone[copy], parts[copy]) == (0, 4000)

@@ -145,6 +145,20 @@ def test_progress_adds_up_to_every_block_of_every_request(predictor_of) -> None:
     assert blocks == [SPEC.blocks]
 
 
+@pytest.mark.parametrize("cache", ["None", "Dual"])
+def test_each_completion_is_handed_over_once_as_soon_as_it_is_done(predictor_of, cache) -> None:
+    spec = SPEC.model_copy(update={"cache": cache})
+    hinted = requests_of(2, hints=dict.fromkeys(range(12), 7)) + requests_of(1, hints=dict.fromkeys(range(16), 7))
+    model = predictor_of(NEVER)
+    handed: list[tuple[int, dict[int, object]]] = []
+    completions = sample(
+        model, requests_of(3) + hinted, spec, rows=3, finished=lambda found: handed.append((model.calls, found))
+    )
+    assert {index: c for _, found in handed for index, c in found.items()} == dict(enumerate(completions))
+    assert sum(len(found) for _, found in handed) == len(completions)
+    assert handed[0][0] < model.calls
+
+
 def test_sampling_stops_between_steps_when_told_to(predictor_of) -> None:
     model = predictor_of(NEVER)
     with pytest.raises(SamplingStoppedError):

@@ -23,6 +23,19 @@ def test_rows_of_an_update_fit_the_canvas_that_they_are_trained_on(desk, monkeyp
         assert short.context_rows == 1 < session.batch_sizes.context_rows < short.update_rows
 
 
+@pytest.mark.parametrize(
+    ("setting", "budget", "recomputes"),
+    [("Auto", 2**31, False), ("Auto", 2**14, True), ("Never", 2**14, False), ("Always", 2**31, True)],
+)
+def test_activations_are_made_again_only_where_one_row_of_them_does_not_fit(
+    desk, monkeypatch, setting, budget, recomputes
+):
+    monkeypatch.setattr("igpo_trainer.loop.batching.CPU_BUDGET_BYTES", budget)
+    with desk.session(desk.sft(model={"gradientCheckpointing": setting})) as session:
+        (layer,) = session.policy.denoiser.causal_lm.model.layers
+        assert layer.gradient_checkpointing is recomputes
+
+
 def test_a_run_whose_source_has_not_finished_is_refused(desk):
     origin = {"from": {"kind": "LengthAlignedSFT", "name": "absent"}}
     with pytest.raises(InvalidRunError, match=r"LengthAlignedSFT/absent has no finished model in .*; run it first"):

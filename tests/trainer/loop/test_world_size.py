@@ -12,7 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from igpo_trainer.loop.batching import BatchSizes
 from igpo_trainer.loop.ranks import Ranks
+from igpo_trainer.loop.room import Room
 from igpo_trainer.loop.update import Updater
 from igpo_trainer.observe.evaluations import read_evaluation
 from igpo_trainer.spec.errors import InvalidRunError
@@ -125,6 +127,29 @@ def test_the_rescue_of_all_groups_is_shared_evenly_whatever_ranks_their_prompts_
         assert max(others) - min(others) <= 1
 
 
+def test_a_rank_short_of_memory_samples_and_scores_less_at_once_and_the_others_keep_to_that(worlds):
+    (alone,), several = worlds.told(1), worlds.told(2)
+    assert alone["little-rollouts"] == [4, [], alone["live"][0]]
+    assert alone["little-scores"] == [4, []]
+    for told in several:
+        assert told["little-rollouts"] == [1, [2], alone["live"][0]]
+        assert told["little-scores"] == [1, [2]]
+    (expected,) = worlds.tensors(1, "little-scores")
+    for found in worlds.tensors(2, "little-scores"):
+        assert_same(found, expected, 1e-10)
+
+
+def test_a_rank_without_memory_for_its_part_of_an_update_ends_all_with_what_to_set(worlds):
+    folder = worlds.folder / "without-memory"
+    first, last = (json.loads((folder / f"rank-{rank}" / "told.json").read_text()) for rank in range(2))
+    said = (
+        "step 1: memory ran out with 2 rows (batching.updateGroups) in a pass of 2 processes; "
+        "set model.gradientCheckpointing: Always, lower it, or give each process more memory"
+    )
+    assert last == [said, None]
+    assert first == [f"rank 1 failed: RunError: {said}; the last checkpoint is kept", "PeerLost"]
+
+
 @pytest.mark.parametrize("world", SEVERAL)
 def test_every_rank_takes_part_in_equally_many_collectives(worlds, world):
     first, *others = (told["collectives"] for told in worlds.told(world))
@@ -204,7 +229,8 @@ def test_loss_and_gradient_do_not_depend_on_the_micro_batch(desk, change, size, 
         for groups_per_batch in (5, size):
             policy = TRAINERS.fp64_policy(document, desk.place())
             scorer = TRAINERS.CycleScorer(loop.spec, policy, loop.session.data.train, 1)
-            updater = Updater(loop.spec.objective, policy, Ranks(), 1.0, groups_per_batch, lambda: None)
+            room = Room(BatchSizes(1, groups_per_batch), policy, Ranks())
+            updater = Updater(loop.spec.objective, policy, Ranks(), 1.0, room, lambda: None)
             result = updater.update(scorer, scored, 1)
             seen.append(({n: p.detach() for n, p in policy.trainable.items()}, result))
     assert_same(seen[1][0], seen[0][0], 1e-10)

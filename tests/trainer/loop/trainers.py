@@ -4,6 +4,7 @@ import json
 import resource
 import sys
 import warnings
+from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import ClassVar
@@ -20,19 +21,22 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 from conftest import Desk, load  # noqa: E402
 from igpo_trainer.igpo.rollout import Group  # noqa: E402
+from igpo_trainer.loop.batching import BatchSizes  # noqa: E402
 from igpo_trainer.loop.cycle import CycleScorer  # noqa: E402
 from igpo_trainer.loop.cycle_file import OpenCycle  # noqa: E402
 from igpo_trainer.loop.igpo import IGPOLoop  # noqa: E402
+from igpo_trainer.loop.lifeline import Lifeline  # noqa: E402
 from igpo_trainer.loop.policy import Policy  # noqa: E402
 from igpo_trainer.loop.position import Position  # noqa: E402
 from igpo_trainer.loop.ranks import Ranks  # noqa: E402
+from igpo_trainer.loop.room import Room  # noqa: E402
 from igpo_trainer.loop.setup import open_session, source_folder  # noqa: E402
 from igpo_trainer.loop.sft import SftLoop  # noqa: E402
 from igpo_trainer.loop.shards import whole  # noqa: E402
 from igpo_trainer.loop.stop import StopSignal  # noqa: E402
 from igpo_trainer.loop.train import train  # noqa: E402
 from igpo_trainer.loop.update import Updater  # noqa: E402
-from igpo_trainer.models.load import load_model  # noqa: E402
+from igpo_trainer.models.load import load_model, recompute_activations  # noqa: E402
 from igpo_trainer.spec.errors import InterruptedRunError, RunError  # noqa: E402
 
 WORLDS = (1, 2, 4)
@@ -49,7 +53,6 @@ SFT_CASES = {
 }
 """Traces of an update, rows in a micro-batch, updates."""
 DROPOUT = {"model": {"lora": {"rank": 4, "alpha": 8, "dropout": 0.3}, "gradientCheckpointing": "Always"}}
-RECOMPUTED = {"model": {"gradientCheckpointing": "Always"}}
 IGPO_DOCUMENTS = {
     "igpo": Desk.igpo("igpo"),
     "igpo-sharded": Desk.igpo("igpo-sharded"),
@@ -57,13 +60,16 @@ IGPO_DOCUMENTS = {
 }
 SFT_DOCUMENTS = {
     "sft": Desk.sft("sft"),
-    "sft-sharded": Desk.sft("sft-sharded", **RECOMPUTED),
+    "sft-sharded": Desk.sft("sft-sharded"),
     "sft-lora": Desk.sft("sft-lora", **LORA),
     "sft-dropout": Desk.sft("sft-dropout", **DROPOUT),
     "context": Desk.context("context"),
 }
 SHARDED = {"igpo-sharded", "sft-sharded", "context"}
 """Where several processes hold parts of the weights (FSDP2) instead of copies (DDP)."""
+RECOMPUTED = {"sft-sharded"}
+"""Where activations are made again from when the policy is there, as gradientCheckpointing: Auto decides it."""
+NO_MEMORY = 2**62
 WHOLE = [IGPO_DOCUMENTS["igpo"], IGPO_DOCUMENTS["igpo-lora"], *SFT_DOCUMENTS.values()]
 """Trained from start to end."""
 GROUPS = TypeAdapter(list[Group])
@@ -101,7 +107,8 @@ def igpo_updates(policy, spec, session, recorded, case):
     """Updates on the first recorded groups; loss and gradient norm of each."""
     groups, groups_per_batch, updates = IGPO_CASES[case]
     scorer = CycleScorer(spec, policy, session.data.train, 1)
-    updater = Updater(spec.objective, policy, session.ranks, spec.sampling.temperature, groups_per_batch, lambda: None)
+    room = Room(BatchSizes(1, groups_per_batch), policy, session.ranks)
+    updater = Updater(spec.objective, policy, session.ranks, spec.sampling.temperature, room, lambda: None)
     results = [updater.update(scorer, recorded[:groups], 1) for _ in range(updates)]
     return [[result.sums.loss, result.gradient_norm] for result in results]
 
@@ -160,6 +167,13 @@ class Counting(Ranks):
         return super().pooled(items, counted)
 
 
+class OneAtOnce(CycleScorer):
+    """Its process has no memory for two groups."""
+
+    def plan(self, groups, estimator=None):
+        return super().plan(groups, estimator) if len(groups) == 1 else bytearray(NO_MEMORY)
+
+
 class StopAfter(StopSignal):
     """Told to stop when the ranks ask each other for the n-th time."""
 
@@ -215,6 +229,8 @@ class Rank:
             session = open_session(document, place, self.ranks, StopSignal(), Position())
             for case in SFT_CASES:
                 session.policy = fp64_policy(document, place, sharded=name in SHARDED)
+                if name in RECOMPUTED:
+                    recompute_activations(session.policy.trained.causal_lm)
                 figures = sft_updates(document.spec, session, case)
                 self.tell(f"{name}-{case}", figures, weights(session.policy))
             session.close()
@@ -250,6 +266,31 @@ class Rank:
         session.close()
         self.tell("live", [GROUPS.dump_python(part, mode="json") for part in (groups, rescued)])
         self.tell("shares", Counting.shares)
+
+    def little_memory(self):
+        """Rollouts and scores while the last of several ranks has memory for one row only."""
+        (document,) = self.documents(Desk.igpo("little"))
+        place, times = self.place("little"), []
+        short = 1 < self.ranks.world == self.ranks.rank + 1
+        session = open_session(document, place, self.ranks, StopSignal(), Position())
+        session.worker = worker = replace(
+            session.worker,
+            sizes=BatchSizes(4, 4),
+            on_progress=lambda _: bytearray(NO_MEMORY if short and worker.rows > 1 else 0),
+            on_out_of_memory=times.append,
+        )
+        groups, _ = IGPOLoop(session, document.spec).collector.sample(1)
+        session.close()
+        self.tell("little-rollouts", [worker.rows, times, GROUPS.dump_python(groups, mode="json")])
+
+        policy, times = fp64_policy(document, place, sharded=True), []
+        room = Room(BatchSizes(4, 4), policy, self.ranks, times.append)
+        scorer = (OneAtOnce if short else CycleScorer)(document.spec, policy, session.data.train, 1)
+        scored = scorer.score(groups, room)
+        tensors = {
+            f"{name}-{i}": getattr(s, name) for i, s in enumerate(scored) for name in ("old_RGL", "reference_RGL")
+        }
+        self.tell("little-scores", [room.sizes.update_rows, times], tensors)
 
     def whole_runs(self):
         """Runs from start to end, one of them stopped before its first step and started again."""
@@ -305,6 +346,8 @@ def rank_of(folder, bases, world):
     rank.updates()
     rank.live()
     if world < 4:
+        rank.little_memory()
+    if world < 4:
         rank.whole_runs()
     if world > 1:
         rank.moved_run(asks=8)
@@ -313,11 +356,33 @@ def rank_of(folder, bases, world):
     rank.leave()
 
 
+def without_memory(folder, bases):
+    """An update over shards of weights; the memory of the last of two ranks runs out in its forward pass."""
+    ranks = Ranks.join(cpu=True, timeout_seconds=60)
+    own = folder / "without-memory" / f"rank-{ranks.rank}"
+    (document,) = load(own, Desk.sft("short", batching={"updateGroups": 2}))
+
+    def tell(error):
+        (own / "told.json").write_text(json.dumps([str(error), error.cause]))
+
+    try:
+        with Lifeline(ranks, tell):
+            session = open_session(document, Desk(own.parent, bases).place(), ranks, StopSignal(), Position())
+            with closing(session):
+                if not ranks.is_main:
+                    block = session.policy.trained.causal_lm.get_decoder().layers[-1]
+                    block.register_forward_pre_hook(lambda *_: bytearray(NO_MEMORY))
+                SftLoop(session, document.spec).step(1)
+    except RunError as error:
+        tell(error)
+
+
 def main(folder, bases):
     for world in WORLDS:
         codes = together(world, lambda world=world: rank_of(folder, bases, world))
         if any(code != 0 for code in codes):
             sys.exit(f"ranks of {world}: {codes}")
+    together(2, lambda: without_memory(folder, bases), all_end=True)
 
 
 if __name__ == "__main__":

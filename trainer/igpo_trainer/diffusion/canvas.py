@@ -79,7 +79,9 @@ class Canvases:
         first_B = longest_prompt - self.prompt_lengths_N[index_B]
         return ids_BS, torch.arange(width, device=ids_BS.device) >= first_B[:, None]
 
-    def completions(self, eos_id: int) -> list[Completion]:
-        """Every canvas once it is finished, in the order of the requests."""
-        canvas_ids = self.ids_NS[:, -self.completion_length :].tolist()
-        return [Completion.cut(row, eos_id) for row in canvas_ids]
+    def completions(self, eos_id: int, indices: Sequence[int] | None = None) -> list[Completion]:
+        """Finished canvases, those at `indices` or all, in the order of the requests."""
+        canvases_NL = self.ids_NS[:, -self.completion_length :]
+        if indices is not None:
+            canvases_NL = canvases_NL[torch.tensor(indices, device=canvases_NL.device)]
+        return [Completion.cut(row, eos_id) for row in canvases_NL.tolist()]

@@ -42,29 +42,33 @@ def sample(
     progress: Callable[[int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     count: ForwardCount | None = None,
+    finished: Callable[[dict[int, Completion]], None] | None = None,
 ) -> list[Completion]:
     """Denoise one completion per request, in the order of the requests; at most `rows` are in a forward at once.
 
     A completion is a function of its request and of `sampling` alone. Hints stay where they are; those behind the
     first end token leave with the end-fill. `noise_dtype` float64 draws and compares Gumbel noise in double precision.
-    `progress` gets the number of blocks finished since its last call (in all: requests × blocks). `should_stop` is
-    asked before each denoising step and ends the call with SamplingStoppedError. `count` is added to. The number of
-    forwards depends on the tokens: a model whose forward is a collective must have its weights gathered first. Raises
-    InvalidRunError (rows), InvalidDataError (hints), RunError (non-finite logits).
+    `progress` gets the number of blocks finished since its last call (in all: requests × blocks), `finished` gets
+    completions as they are done, by the index of their request, each once. `should_stop` is asked before each denoising
+    step and ends the call with SamplingStoppedError. `count` is added to. The number of forwards depends on the tokens:
+    a model whose forward is a collective must have its weights gathered first. Raises InvalidRunError (rows),
+    InvalidDataError (hints), RunError (non-finite logits), and what the allocator raises when memory runs out.
     """
     if rows < 1:
         raise InvalidRunError(f"{rows} rollout rows; at least 1 is needed")
     denoising = _Denoising(predictor, requests, sampling, noise_dtype, rows, count or ForwardCount())
-    reported = 0
-    while denoising.admit():
-        if should_stop is not None and should_stop():
-            raise SamplingStoppedError
-        denoising.step()
+    reported, more = 0, True
+    while more:
+        more = denoising.admit()
         if progress is not None and denoising.blocks_done > reported:
             progress(denoising.blocks_done - reported)
             reported = denoising.blocks_done
-    if progress is not None and denoising.blocks_done > reported:
-        progress(denoising.blocks_done - reported)
+        if finished is not None and denoising.left:
+            finished(denoising.take_left())
+        if more and should_stop is not None and should_stop():
+            raise SamplingStoppedError
+        if more:
+            denoising.step()
     return denoising.completions()
 
 
@@ -94,6 +98,7 @@ class _Denoising:
         order = sorted(range(len(requests)), key=lambda index: -len(requests[index].prompt_ids))
         self.waiting = deque(order)
         self.active: list[Row] = []
+        self.left: list[int] = []  # requests that were finished since take_left
         self.blocks_done = 0
 
     def admit(self) -> bool:
@@ -103,6 +108,8 @@ class _Denoising:
             row = Row(index, self.requests[index], self.sampling)
             if row.open_next_block(self.tokens.eos_id):
                 self.active.append(row)
+            else:
+                self.left.append(index)
             self.blocks_done += row.block
         return bool(self.active)
 
@@ -155,8 +162,14 @@ class _Denoising:
                 staying.append(row)
             else:
                 self.forwards.leave(row)
+                self.left.append(row.index)
             self.blocks_done += row.block - before
         self.active = staying
+
+    def take_left(self) -> dict[int, Completion]:
+        """Completions of the requests that were finished since the last call."""
+        left, self.left = self.left, []
+        return dict(zip(left, self.canvases.completions(self.tokens.eos_id, left), strict=True))
 
     def completions(self) -> list[Completion]:
         """All canvases, in the order of the requests."""

@@ -1,29 +1,35 @@
 """How many rows fit in one forward, from the memory at hand. Changes speed and memory, never a result."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, TypeAlias
 
-import torch
 from pydantic import TypeAdapter, ValidationError
 
 from igpo_trainer.models.denoiser import Denoiser
+from igpo_trainer.models.memory import available_bytes
 from igpo_trainer.spec.errors import InvalidRunError
 from igpo_trainer.spec.model import BatchingSpec
 
 BATCHING_FILE = "batching.json"
 
 CPU_BUDGET_BYTES = 2 * 2**30
-GPU_SHARE = 0.4
-"""Share of the free GPU memory that activations may take; the rest is for gradients, Adam state and fragmentation."""
+"""More than this gains nothing on a CPU."""
+MEMORY_SHARE = 0.4
+"""Share of the available memory that activations may take; the rest is for gradients, Adam state and fragmentation."""
 MOST_ROWS = {"cpu": 64, "cuda": 512}
 """More rows than this gain nothing: on a CPU they leave its caches, on a GPU the kernels are full."""
 
+Asked: TypeAlias = Literal["Auto"] | int
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class BatchSizes:
-    """What one process takes at once. Stored in checkpoints: a resumed run keeps the sizes it began with."""
+    """What one process takes at once; shared by all who take it, and made smaller where memory runs out.
+
+    Stored in checkpoints: a resumed run keeps the sizes that it began with or came to.
+    """
 
     rollout_rows: int
     """Canvases in one forward of the sampler."""
@@ -31,6 +37,10 @@ class BatchSizes:
     """Groups (RL) or traces (SFT) in one forward and backward pass."""
     context_rows: int = 1
     """Traces in one such pass on the longer canvas of length.originals: Context; 1 where none is trained there."""
+    rollout_asked: Asked = "Auto"
+    """batching.rolloutRows of the manifest, which the first of the sizes above was made for."""
+    update_asked: Asked = "Auto"
+    """The same for batching.updateGroups and the other two."""
 
     @classmethod
     def choose(
@@ -56,10 +66,12 @@ class BatchSizes:
             rollout_rows(spec.rollout_rows, denoiser, positions, block_length, kept_canvases),
             update_rows(spec.update_groups, denoiser, positions, recompute=recompute),
             context,
+            spec.rollout_rows,
+            spec.update_groups,
         )
 
     def kept(self, spec: BatchingSpec, checkpoint: Path | None) -> Self:
-        """These sizes, with those of the checkpoint where the manifest says Auto."""
+        """These sizes, with those of the checkpoint where the manifest says Auto, or still says what it said then."""
         path = None if checkpoint is None else checkpoint / BATCHING_FILE
         if path is None or not path.exists():
             return self
@@ -70,26 +82,37 @@ class BatchSizes:
                 f"{path} is damaged: it does not hold batch sizes; remove the folder to resume from an earlier "
                 "checkpoint, or restore the file"
             ) from error
-        updates = stored if spec.update_groups == "Auto" else self
-        return type(self)(
-            stored.rollout_rows if spec.rollout_rows == "Auto" else self.rollout_rows,
-            updates.update_rows,
-            updates.context_rows,
+        rollouts = stored if spec.rollout_rows in ("Auto", stored.rollout_asked) else self
+        updates = stored if spec.update_groups in ("Auto", stored.update_asked) else self
+        return replace(
+            self,
+            rollout_rows=rollouts.rollout_rows,
+            update_rows=updates.update_rows,
+            context_rows=updates.context_rows,
         )
 
     @classmethod
     def least(cls, everywhere: Sequence[Self]) -> Self:
         """What every one of some processes has room for."""
-        return cls(*(min(column) for column in zip(*map(astuple, everywhere), strict=True)))
+        return replace(
+            everywhere[0],
+            rollout_rows=min(sizes.rollout_rows for sizes in everywhere),
+            update_rows=min(sizes.update_rows for sizes in everywhere),
+            context_rows=min(sizes.context_rows for sizes in everywhere),
+        )
+
+    def halve_updates(self) -> bool:
+        """Take half as many groups or traces at once; False when each is 1 already."""
+        before = self.update_rows, self.context_rows
+        self.update_rows, self.context_rows = (max(1, rows // 2) for rows in before)
+        return (self.update_rows, self.context_rows) != before
 
     def save(self, folder: Path) -> None:
         """Write the sizes into a checkpoint folder."""
-        (folder / BATCHING_FILE).write_bytes(TypeAdapter(dict[str, int]).dump_json(asdict(self)))
+        (folder / BATCHING_FILE).write_bytes(TypeAdapter(BatchSizes).dump_json(self))
 
 
-def rollout_rows(
-    asked: Literal["Auto"] | int, denoiser: Denoiser, positions: int, block_length: int, kept_canvases: int = 0
-) -> int:
+def rollout_rows(asked: Asked, denoiser: Denoiser, positions: int, block_length: int, kept_canvases: int = 0) -> int:
     """Canvases per forward without gradient: activations of one layer, and the active block's logits.
 
     With a cache also the keys and values that all layers keep of `kept_canvases` canvases a row.
@@ -100,25 +123,41 @@ def rollout_rows(
     activations = positions * (8 * config.hidden_size + 3 * config.intermediate_size) * 4
     scores = config.num_attention_heads * positions * positions * 4
     logits = 4 * block_length * config.vocab_size * 4
-    states = 2 * config.num_key_value_heads * (config.hidden_size // config.num_attention_heads) * positions * 4
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    states = 2 * config.num_key_value_heads * head * positions * 4
     kept = kept_canvases * config.num_hidden_layers * states
     return _rows(denoiser, activations + scores + logits + kept)
 
 
-def update_rows(asked: Literal["Auto"] | int, denoiser: Denoiser, positions: int, *, recompute: bool) -> int:
+def update_rows(asked: Asked, denoiser: Denoiser, positions: int, *, recompute: bool) -> int:
     """Rows per forward and backward: activations of every layer, or one set per layer under recomputation."""
     if asked != "Auto":
         return asked
+    return _rows(denoiser, _update_bytes(denoiser, positions, recompute=recompute))
+
+
+def needs_recomputation(denoiser: Denoiser, positions: int, rows: int = 1) -> bool:
+    """Whether the activations of `rows` rows of `positions` tokens are more than memory has room for.
+
+    Making them again in the backward pass costs a third more time, so it is left until it is needed.
+    """
+    return rows * _update_bytes(denoiser, positions, recompute=False) > _budget(denoiser)
+
+
+def _update_bytes(denoiser: Denoiser, positions: int, *, recompute: bool) -> int:
     config = denoiser.causal_lm.config
     per_layer = positions * (12 * config.hidden_size + 5 * config.intermediate_size) * 4
     per_layer += 2 * config.num_attention_heads * positions * positions * 4
     kept = positions * config.hidden_size * 4 if recompute else per_layer
-    return _rows(denoiser, config.num_hidden_layers * kept + per_layer)
+    total: int = config.num_hidden_layers * kept + per_layer
+    return total
 
 
 def _rows(denoiser: Denoiser, bytes_per_row: int) -> int:
-    device = denoiser.banned_N.device
-    budget = CPU_BUDGET_BYTES
-    if device.type == "cuda":
-        budget = int(torch.cuda.mem_get_info(device)[0] * GPU_SHARE)
-    return max(1, min(MOST_ROWS.get(device.type, MOST_ROWS["cuda"]), budget // bytes_per_row))
+    most = MOST_ROWS.get(denoiser.device.type, MOST_ROWS["cuda"])
+    return max(1, min(most, _budget(denoiser) // bytes_per_row))
+
+
+def _budget(denoiser: Denoiser) -> int:
+    share = int(available_bytes(denoiser.device) * MEMORY_SHARE)
+    return share if denoiser.device.type == "cuda" else min(CPU_BUDGET_BYTES, share)

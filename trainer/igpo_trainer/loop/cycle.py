@@ -15,7 +15,7 @@ from igpo_trainer.igpo.entropy_filter import kept_hints
 from igpo_trainer.igpo.objective import GroupBatch
 from igpo_trainer.igpo.rollout import Group
 from igpo_trainer.loop.policy import Policy
-from igpo_trainer.loop.ranks import Ranks
+from igpo_trainer.loop.room import Room
 from igpo_trainer.spec.igpo import IGPOTrainingSpec
 
 R = TypeVar("R")
@@ -63,17 +63,15 @@ class CycleScorer:
         )
         return plan.to(self._policy.accelerator.device)
 
-    def score(self, groups: Sequence[Group], ranks: Ranks | None = None, rows: int | None = None) -> list[ScoredGroup]:
+    def score(self, groups: Sequence[Group], room: Room | None = None) -> list[ScoredGroup]:
         """Old and reference log-probabilities, entropies and the entropy filter, on every rank.
 
-        A collective: the work is pooled over `ranks`, each of which takes `rows` groups at once (None: all).
+        A collective: the work is pooled over the ranks of `room`, as many groups at once as it has room for. Without
+        one this process scores all groups at once.
         """
 
         def pooled(work: Callable[[list[Group]], list[R]]) -> list[R]:
-            size = rows or max(1, len(groups))
-            return (ranks or Ranks()).pooled(
-                groups, lambda share: [r for i in range(0, len(share), size) for r in work(share[i : i + size])]
-            )
+            return work(list(groups)) if room is None else room.pooled(groups, work, self._cycle)
 
         self._policy.gather()
         scored = pooled(self._under_old_policy)

@@ -40,7 +40,7 @@ class IGPOLoop:
             session.policy,
             session.ranks,
             spec.sampling.temperature,
-            session.batch_sizes.update_rows,
+            session.room,
             session.on_update_progress,
             session.telemetry.skipped_update,
         )
@@ -90,12 +90,9 @@ class IGPOLoop:
         with session.phase(Phase.RESCUE):
             rescued, facts = self.collector.rescue(groups, number)
         with session.phase(Phase.LOGPROB):
-            scored = self._score(scorer, rescued)
+            scored = scorer.score(rescued, session.room)
         samples = list(sample_rows(session, number, groups, scored))
         return OpenCycle(number, scored, self._draft(number, groups, scored, facts, reasons), samples)
-
-    def _score(self, scorer: CycleScorer, groups: Sequence[Group]) -> list[ScoredGroup]:
-        return scorer.score(groups, self.session.ranks, self.session.batch_sizes.update_rows)
 
     def _evaluate_and_save(self) -> None:
         """Evaluation and checkpoint at their intervals and at both ends, as far as the journal does not have them.

@@ -80,7 +80,7 @@ def measure(
             tokenizer=loaded.tokenizer,
             judge=judge,
             ranks=ranks,
-            rows=_rows(subject, policy, data, sizes_of, ranks),
+            sizes=_sizes(subject, policy, data, sizes_of, ranks),
             on_progress=lambda _: None,
             should_stop=should_stop,
         )
@@ -153,7 +153,7 @@ def _checkpoints(subject: Subject) -> tuple[CheckpointInfo | None, Path | None]:
     return store.verify(chosen.path), chosen.path
 
 
-def _rows(subject: Subject, policy: Policy, data: RunData, sizes_of: Path | None, ranks: Ranks) -> int:
+def _sizes(subject: Subject, policy: Policy, data: RunData, sizes_of: Path | None, ranks: Ranks) -> BatchSizes:
     """Canvases per forward: as the run had, or by the memory at hand; the least of all ranks."""
     spec = subject.document.spec
     problems = [*data.train, *(e for measured in spec.evaluation.datasets for e in data.measured(measured))]
@@ -162,7 +162,7 @@ def _rows(subject: Subject, policy: Policy, data: RunData, sizes_of: Path | None
     rows = rollout_rows(
         spec.batching.rollout_rows, policy.denoiser, longest, sampling.block_length, sampling.kept_canvases
     )
-    return min(ranks.gather_objects(BatchSizes(rows, 1).kept(spec.batching, sizes_of).rollout_rows))
+    return BatchSizes.least(ranks.gather_objects(BatchSizes(rows, 1).kept(spec.batching, sizes_of)))
 
 
 def _result_folder(run_dir: Path) -> Path:

@@ -21,6 +21,7 @@ from igpo_trainer.loop.policy import Policy
 from igpo_trainer.loop.position import Position
 from igpo_trainer.loop.ranks import Ranks
 from igpo_trainer.loop.rollouts import RolloutWorker
+from igpo_trainer.loop.room import Room
 from igpo_trainer.loop.stop import StopSignal
 from igpo_trainer.loop.store import CheckpointInfo, CheckpointStore, checkpoint_name
 from igpo_trainer.loop.telemetry import Telemetry
@@ -69,6 +70,12 @@ class Session:
     opening: tuple[JournalRecord, ...]
     """First lines of a fresh journal."""
     resources: ExitStack
+
+    @property
+    def room(self) -> Room:
+        """The memory for passes of an update."""
+        telemetry = self.telemetry
+        return Room(self.batch_sizes, self.policy, self.ranks, telemetry.out_of_memory, telemetry.skipped_update)
 
     @contextmanager
     def phase(self, phase: Phase) -> Iterator[None]:

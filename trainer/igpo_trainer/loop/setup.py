@@ -4,13 +4,14 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from accelerate.accelerator import Accelerator
 from accelerate.tracking import get_available_trackers
+from transformers import LlamaForCausalLM
 
-from igpo_trainer.loop.batching import BatchSizes
+from igpo_trainer.loop.batching import BatchSizes, needs_recomputation
 from igpo_trainer.loop.data import RunData, load_data, require_rewritten
 from igpo_trainer.loop.fingerprint import Fingerprint
 from igpo_trainer.loop.identity import Claim, claim, require_claimable
@@ -27,7 +28,7 @@ from igpo_trainer.loop.store import CheckpointStore, require_known
 from igpo_trainer.loop.telemetry import Telemetry
 from igpo_trainer.loop.trackers import start_trackers
 from igpo_trainer.loop.world import World
-from igpo_trainer.models.load import LoadedModel, load_model, wants_recomputation
+from igpo_trainer.models.load import LoadedModel, load_model, recompute_activations
 from igpo_trainer.observe.console import Mode, Progress
 from igpo_trainer.observe.exporter import Exporter, RunIdentity
 from igpo_trainer.observe.journal import Journal
@@ -131,7 +132,7 @@ def open_session(document: Document, place: RunPlace, ranks: Ranks, stop: StopSi
             on_file=telemetry.progress,
         )
         sizes = _batch_sizes(spec, policy, data, store, ranks)
-        worker = _worker(spec, loaded, policy, judge, ranks, telemetry, stop, sizes.rollout_rows)
+        worker = _worker(loaded, policy, judge, ranks, telemetry, stop, sizes)
         return Session(
             spec=spec,
             run_dir=run_dir,
@@ -188,19 +189,31 @@ def _batch_sizes(spec: Spec, policy: Policy, data: RunData, store: CheckpointSto
 
     Ranks must agree: the number of micro-batches decides how often they exchange gradients.
     """
-    recompute = wants_recomputation(spec.model, policy.denoiser.causal_lm)
+    positions = max(len(e.prompt_ids) for e in data.train) + spec.completion_length
+    context_positions = _context_positions(spec, data)
+    longest = max(positions, context_positions or 0)
     chosen = BatchSizes.choose(
         spec.batching,
         policy.denoiser,
-        max(len(e.prompt_ids) for e in data.train) + spec.completion_length,
+        positions,
         spec.sampling.block_length,
-        context_positions=_context_positions(spec, data),
-        recompute=recompute,
+        context_positions=context_positions,
+        recompute=_recompute_where_needed(spec, policy, longest, ranks),
         kept_canvases=spec.sampling.kept_canvases,
     )
     latest = store.latest()
     chosen = chosen.kept(spec.batching, None if latest is None else latest.path)
     return BatchSizes.least(ranks.gather_objects(chosen))
+
+
+def _recompute_where_needed(spec: Spec, policy: Policy, positions: int, ranks: Ranks) -> bool:
+    """Whether activations are made again in the backward pass. On all ranks or none: they may hold parts of weights."""
+    setting, asked = spec.model.gradient_checkpointing, spec.batching.update_groups
+    needed = needs_recomputation(policy.denoiser, positions, 1 if asked == "Auto" else asked)
+    if setting == "Auto" and ranks.any_true(needed):
+        recompute_activations(cast("LlamaForCausalLM", policy.trained.causal_lm))
+        return True
+    return setting == "Always"
 
 
 def _context_positions(spec: Spec, data: RunData) -> int | None:
@@ -229,22 +242,22 @@ def judge_of(spec: Spec) -> Judge:
 
 
 def _worker(
-    spec: Spec,
     loaded: LoadedModel,
     policy: Policy,
     judge: Judge,
     ranks: Ranks,
     telemetry: Telemetry,
     stop: StopSignal,
-    rows: int,
+    sizes: BatchSizes,
 ) -> RolloutWorker:
     return RolloutWorker(
         policy=policy,
         tokenizer=loaded.tokenizer,
         judge=judge,
         ranks=ranks,
-        rows=rows,
+        sizes=sizes,
         on_progress=telemetry.progress,
+        on_out_of_memory=telemetry.out_of_memory,
         should_stop=lambda: stop.requested,
     )
 

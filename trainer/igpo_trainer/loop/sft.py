@@ -107,6 +107,22 @@ class SftLoop:
     def _update(self, examples: Sequence[EncodedProblem], number: int) -> tuple[float, float, float]:
         """Loss over the whole batch, gradient norm and learning rate of one update."""
         session, policy, ranks = self.session, self.session.policy, self.session.ranks
+        total = session.room.fit(lambda: self._add_gradients(examples, number), number)
+        loss_sum = float(ranks.sum_tensor(torch.tensor(total, dtype=torch.float64)))
+        norm = policy.gradient_norm()
+        if ranks.any_true(not (math.isfinite(loss_sum) and math.isfinite(norm))):
+            policy.discard_gradients()
+            session.telemetry.skipped_update("nonfinite")
+            raise RunError(
+                f"step {number}: loss {loss_sum} or gradient norm {norm} is not finite; stopped before the optimizer "
+                "update, the last checkpoint is kept. Lower optimizer.learningRate",
+                cause=Cause.NON_FINITE,
+            )
+        return loss_sum, norm, policy.step()
+
+    def _add_gradients(self, examples: Sequence[EncodedProblem], number: int) -> float:
+        """Forward and backward passes of this rank's part of the batch; its part of the loss."""
+        session, policy, ranks = self.session, self.session.policy, self.session.ranks
         work = micro_batches([self._canvas(e) for e in examples], ranks, self._rows_at_once)
         key = NoiseKey(self.spec.seed, "sft", number, 0, 0)
         level_B, mask_BL = noise_of_step(key, len(examples), self.spec.length.target)
@@ -126,14 +142,4 @@ class SftLoop:
                 policy.backward(loss)
             total += float(loss.detach())
             session.on_update_progress()
-        loss_sum = float(ranks.sum_tensor(torch.tensor(total, dtype=torch.float64)))
-        norm = policy.gradient_norm()
-        if ranks.any_true(not (math.isfinite(loss_sum) and math.isfinite(norm))):
-            policy.discard_gradients()
-            session.telemetry.skipped_update("nonfinite")
-            raise RunError(
-                f"step {number}: loss {loss_sum} or gradient norm {norm} is not finite; stopped before the optimizer "
-                "update, the last checkpoint is kept. Lower optimizer.learningRate",
-                cause=Cause.NON_FINITE,
-            )
-        return loss_sum, norm, policy.step()
+        return total

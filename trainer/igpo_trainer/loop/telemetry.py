@@ -53,12 +53,14 @@ class Telemetry:
         self._watcher = watcher
         self._track = track
         self._phases: dict[Phase, float] = defaultdict(float)
+        self._current = Phase.ROLLOUT
         self._began = time.monotonic()
 
     @contextmanager
     def phase(self, phase: Phase) -> Iterator[None]:
         """Time a phase and say that it runs."""
         self.state(State(phase))
+        self._current = phase
         began = time.monotonic()
         try:
             yield
@@ -117,6 +119,12 @@ class Telemetry:
         """Count an optimizer update that was not made."""
         if self.exporter is not None:
             self.exporter.skipped_update(reason)
+
+    def out_of_memory(self, times: int = 1) -> None:
+        """Count allocations that failed in the phase that runs, and that a smaller batch made good."""
+        if self.exporter is not None:
+            for _ in range(times):
+                self.exporter.out_of_memory(self._current)
 
     def sample(self, record: SampleRecord) -> None:
         """Write one rollout for people to read."""

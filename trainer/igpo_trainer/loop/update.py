@@ -11,6 +11,7 @@ from igpo_trainer.igpo.objective import GroupBatch, Objective, normaliser, objec
 from igpo_trainer.loop.cycle import CycleScorer, ScoredGroup, group_batch
 from igpo_trainer.loop.policy import Policy
 from igpo_trainer.loop.ranks import Ranks
+from igpo_trainer.loop.room import Room
 from igpo_trainer.observe.exporter import SkipReason
 from igpo_trainer.spec.contract import Cause
 from igpo_trainer.spec.errors import RunError
@@ -73,7 +74,7 @@ class Updater:
     policy: Policy
     ranks: Ranks
     temperature: float
-    groups_per_batch: int
+    room: Room
     on_progress: Callable[[], None]
     """Called after every micro-batch; the same number of times on all ranks. May raise to leave the update."""
     on_skipped: Callable[[SkipReason], None] = lambda _: None
@@ -87,6 +88,15 @@ class Updater:
         """
         divisor = _divisor(scored, self.spec)
         active = [s for s in scored if s.group.has_signal or self.spec.kl_coefficient > 0]
+        sums = self.room.fit(lambda: self._add_gradients(scorer, active, divisor), cycle)
+        if not active:
+            self.on_skipped("no_signal")
+        norm = self.policy.gradient_norm() if active else 0.0
+        self._refuse_non_finite(sums.loss, norm, cycle)
+        return UpdateResult(norm, self.policy.step(), sums.merged(self.ranks))
+
+    def _add_gradients(self, scorer: CycleScorer, active: Sequence[ScoredGroup], divisor: float) -> UpdateSums:
+        """Forward and backward passes of this rank's part of `active`, and their statistics."""
         sums = UpdateSums()
         batches = self._micro_batches(active)
         for index, (part, share) in enumerate(batches):
@@ -100,15 +110,11 @@ class Updater:
             if share:
                 sums.add(result, batch, float(loss.detach()))
             self.on_progress()
-        if not batches:
-            self.on_skipped("no_signal")
-        norm = self.policy.gradient_norm() if batches else 0.0
-        self._refuse_non_finite(sums.loss, norm, cycle)
-        return UpdateResult(norm, self.policy.step(), sums.merged(self.ranks))
+        return sums
 
     def _micro_batches(self, active: Sequence[ScoredGroup]) -> list[tuple[list[ScoredGroup], float]]:
         """This rank's micro-batches, each with a factor. Every rank gets equally many: one without work runs × 0."""
-        size = self.groups_per_batch
+        size = self.room.sizes.update_rows
         mine = self.ranks.share(list(active))
         most = math.ceil(len(active) / self.ranks.world)
         batches = [(mine[i : i + size], 1.0) for i in range(0, len(mine), size)]

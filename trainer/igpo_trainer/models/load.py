@@ -6,7 +6,6 @@ from typing import Any, Final, Literal
 
 import torch
 from peft import PeftModel
-from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from igpo_trainer.models.adapt import adapt_to_masked_diffusion, ensure_mask_token
@@ -25,9 +24,6 @@ from igpo_trainer.spec.model import ModelSpec
 
 Family = Literal["Llama", "LLaDA"]
 """The format of a checkpoint: transformers' own, or the public one of LLaDA."""
-
-CHECKPOINTING_PARAMETERS: Final = 1_000_000_000
-"""From this many parameters gradientCheckpointing: Auto recomputes activations."""
 
 _ATTENTION: Final = {"SDPA": "sdpa", "Eager": "eager", "Flex": "flex_attention"}
 
@@ -56,6 +52,7 @@ class LoadedModel:
 def load_model(spec: ModelSpec, *, seed: int, from_folder: Path | None = None) -> LoadedModel:
     """Build the policy of `spec` on the CPU, in eval mode; `from_folder` is the resolved folder of `model.from`.
 
+    Activations are kept unless the spec says Always: Auto needs to know rows and memory, which are the caller's.
     Trained weights are fp32; under LoRA the frozen base has the compute precision. Scratch weights and fresh adapters
     are pure functions of `seed`. An adapter that `from_folder` holds without its model is merged once, in fp32.
 
@@ -75,7 +72,7 @@ def load_model(spec: ModelSpec, *, seed: int, from_folder: Path | None = None) -
     for weight in lm.parameters():  # not lm.to(): RoPE's frequencies stay fp32
         weight.data = weight.data.to(stored)
     policy = lm if spec.lora is None else add_lora(lm, spec.lora, seed=seed)
-    if wants_recomputation(spec, lm):
+    if spec.gradient_checkpointing == "Always":
         recompute_activations(lm)
     return LoadedModel(policy.eval(), tokenizer, tokens, family, spec.precision)
 
@@ -105,13 +102,6 @@ def recompute_activations(lm: LlamaForCausalLM) -> None:
     renamed = hasattr(lm, "activation_checkpointing_enable")  # in recent transformers, where the older name warns
     enable = lm.activation_checkpointing_enable if renamed else lm.gradient_checkpointing_enable
     enable({"use_reentrant": False})
-
-
-def wants_recomputation(spec: ModelSpec, lm: nn.Module) -> bool:
-    """Whether the backward pass is to make activations again: as the spec says, or by the model's size."""
-    if spec.gradient_checkpointing == "Auto":
-        return sum(weight.numel() for weight in lm.parameters()) >= CHECKPOINTING_PARAMETERS
-    return spec.gradient_checkpointing == "Always"
 
 
 def _where(spec: ModelSpec, from_folder: Path | None) -> str:

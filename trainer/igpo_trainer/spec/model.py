@@ -100,7 +100,8 @@ class ModelSpec(SpecModel):
         default="SDPA", description="Attention kernel; every one is bidirectional here."
     )
     gradient_checkpointing: Literal["Auto", "Always", "Never"] = Field(
-        default="Auto", description="Recompute activations in the backward pass. Auto: from 1 billion parameters up."
+        default="Auto",
+        description="Recompute activations in the backward pass. Auto: where those of one row do not fit in memory.",
     )
     lora: LoraSpec | None = Field(default=None, description="Adapters; absent means full fine-tuning.")
 
@@ -128,7 +129,10 @@ class BatchingSpec(SpecModel):
     """How much work one process takes at once. Changes speed and memory, never the result."""
 
     rollout_rows: Literal["Auto"] | PositiveInt = Field(
-        default="Auto", description="Number of rows denoised together in one process. Auto: from the memory at hand."
+        default="Auto",
+        description=(
+            "Number of rows denoised together in one process. Auto: from the memory at hand. Halved when it runs out."
+        ),
     )
     update_groups: Literal["Auto"] | PositiveInt = Field(
         default="Auto", description="Number of prompts whose groups share one forward and backward pass in one process."
