@@ -21,7 +21,7 @@ spec:
     source: builtin:word-problems
     holdout: {rows: 4}
     maxPromptTokens: 40
-    wordProblems: {rows: 20, difficulties: [{steps: 1, share: 1}]}
+    wordProblems: {rows: 20, difficulties: [{steps: 1, share: 0.5}, {steps: 2, share: 0.5}]}
   length: {target: 16}
   training: {steps: 1, batchSize: 4}
   sampling: {completionLength: 16, steps: 4, blockLength: 8}
