@@ -54,7 +54,7 @@ def test_on_a_trained_model_every_sampler_has_its_accuracy(tmp_path):
     manifest.write_text(MANIFEST)
     (document,) = load_manifest(manifest)
     save_model(*build_scratch(document.spec.model.scratch, 0), tmp_path / "runs" / document.kind / "tiny" / "final")
-    header, *rows = run("--manifest", str(manifest), "--runs", str(tmp_path / "runs"))
+    _, header, *rows = run("--manifest", str(manifest), "--runs", str(tmp_path / "runs"))
     assert header.split() == ["data", "set", "accuracy", "95", "%", "interval", "seconds", "tokens/s"]
     assert [row.partition("  ")[0] for row in rows] == ["exact", "prefix cache", "dual cache", "dual + threshold"]
     assert all(re.search(r" holdout +\d+\.\d % ", row) for row in rows)
