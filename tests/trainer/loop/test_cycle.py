@@ -22,7 +22,7 @@ def test_an_open_cycle_comes_back_bit_for_bit(desk, tmp_path, objective):
     with desk.loop(desk.igpo(objective=objective)) as loop:
         groups, reasons = loop.collector.sample(1)
         rescued, facts = loop.collector.rescue(groups, 1)
-        scored = loop._score(_scorer(loop), rescued)
+        scored = _scorer(loop).score(rescued, loop.session.room)
         samples = list(sample_rows(loop.session, 1, groups, scored))
         draft = loop._draft(1, groups, scored, facts, reasons)
         results = [UpdateResult(0.1 + 0.2, 1e-7, UpdateSums(loss=1 / 3))]
