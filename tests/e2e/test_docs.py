@@ -88,7 +88,7 @@ def test_the_first_run_has_learnt_on_the_cluster_as_well_as_at_the_desk(reader: 
     [desk] = [
         record["accuracy"]
         for line in (reader.folder / f"runs/{RL}/{RUN}/metrics.jsonl").read_text().splitlines()
-        if (record := json.loads(line))["event"] == "evaluation" and record["step"] == status["step"]
+        if (record := json.loads(line))["event"] == "evaluation" and record["step"] == status["progress"]["step"]
         if record["dataset"] == HOLDOUT and record["temperature"] == 0
     ]
     assert float(status["metrics"]["accuracy"]) == pytest.approx(desk, abs=0.05), "other processors round otherwise"
