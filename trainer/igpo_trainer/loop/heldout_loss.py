@@ -1,12 +1,12 @@
 """The SFT loss on held-out problems: whether what is learnt holds for traces that were not trained on."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
 
 from igpo_trainer.data.problem import EncodedProblem
 from igpo_trainer.diffusion.noise import NoiseKey
-from igpo_trainer.loop.micro_batches import micro_batches
 from igpo_trainer.loop.policy import Policy
 from igpo_trainer.loop.ranks import Ranks
 from igpo_trainer.sft.examples import corrupt, noise_of_long_rows, noise_of_step
@@ -37,16 +37,27 @@ def heldout_loss(
         return None
     key = NoiseKey(seed, "held-out loss", 0, 0, 0)
     level_B, mask_BL = noise_of_step(key, len(fitting), length.target)
-    total = torch.zeros((), dtype=torch.float64)
-    for part in micro_batches([canvas for _, canvas in fitting], ranks, rows_at_once):
-        if not part.weight:  # nobody waits here: a forward without gradient is no collective
-            continue
-        rows, canvas = part.rows, part.canvas_length
+
+    def part_of_loss(rows: Sequence[int]) -> float:
+        canvas = fitting[rows[0]][1]
         noise = level_B[rows], mask_BL[rows]
         if canvas > length.target:
             noise = noise_of_long_rows(key, level_B, rows, canvas)
         batch = corrupt([fitting[b][0] for b in rows], noise, canvas, policy.denoiser.tokens)
         batch = batch.to(policy.accelerator.device)
         scores = policy.denoiser(batch.ids_BS, batch.attention_BS, batch.rows_M, batch.columns_M, batch.tokens_M1)
-        total += masked_cross_entropy(scores.logp_MK[:, 0].double(), batch.level_M, canvas, len(fitting)).cpu()
-    return float(ranks.sum_tensor(total))
+        return float(masked_cross_entropy(scores.logp_MK[:, 0].double(), batch.level_M, canvas, len(fitting)))
+
+    parts = _parts([canvas for _, canvas in fitting], rows_at_once)
+    # Shared out whole and summed exactly: the rounding does not depend on how many processes there are.
+    return math.fsum(ranks.pooled(parts, lambda share: [part_of_loss(rows) for rows in share]))
+
+
+def _parts(canvas_B: Sequence[int], rows_at_once: Callable[[int], int]) -> list[list[int]]:
+    """Places of the batch that are computed together, each part of one canvas length."""
+    parts: list[list[int]] = []
+    for canvas_length in sorted(set(canvas_B)):
+        rows = [b for b, length in enumerate(canvas_B) if length == canvas_length]
+        most = rows_at_once(canvas_length)
+        parts += [rows[i : i + most] for i in range(0, len(rows), most)]
+    return parts
