@@ -27,13 +27,14 @@ Body = dict[str, Any]
 
 _REFRESH_SECONDS: Final = 2.0
 
-Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace; empty: all (status only).")]
+Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace; absent: that of the context.")]
+NamespaceOrAll = Annotated[str, typer.Option("--namespace", "-n", help="Namespace; empty: all.")]
 Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig; absent: the current one.")]
 
 
 def describe(
     name: Annotated[str, typer.Argument(help="Name of the run; both kinds are looked for.")],
-    namespace: Namespace = "default",
+    namespace: Namespace = None,
     kind: Annotated[str | None, typer.Option("--kind", "-k", help="igpo or lasft, where both have the name.")] = None,
     context: Context = None,
 ) -> None:
@@ -45,7 +46,7 @@ def describe(
 
 
 def status(
-    namespace: Namespace = "",
+    namespace: NamespaceOrAll = "",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep the table up to date until Ctrl-C.")] = False,
     context: Context = None,
 ) -> None:
@@ -78,8 +79,9 @@ async def _connect(context: str | None) -> "Kube":
         raise RunError(str(error)) from error
 
 
-async def _describe(name: str, namespace: str, kinds: list[Kind], context: str | None) -> list[Any]:
+async def _describe(name: str, asked: str | None, kinds: list[Kind], context: str | None) -> list[Any]:
     kube = await _connect(context)
+    namespace = asked or kube.namespace
     try:
         pictures = []
         for kind in kinds:

@@ -19,8 +19,11 @@ from docworld.pages import shell as shell_blocks
 from igpo_cluster.cluster import Cluster
 from igpo_cluster.fixtures import OF_USER
 from igpo_cluster.images import Images, also_called
+from igpo_e2e.manifests import RL
 from igpo_e2e.operator import Operator
 from igpo_e2e.recorder import Record
+from igpo_e2e.run import Run
+from igpo_trainer.spec.run import HOLDOUT
 
 SECONDS = 2400
 pytestmark = pytest.mark.timeout(SECONDS + 300)
@@ -78,6 +81,20 @@ def test_the_commands_of_a_page_run_on_a_cluster(page: str, reader: Reader, oper
         reader.follow(page)
     finally:
         operator.install()  # as all other tests know it
+
+
+def test_the_first_run_has_learnt_on_the_cluster_as_well_as_at_the_desk(reader: Reader, cluster: Cluster) -> None:
+    status = Run(cluster, RL, reader.words["NAMESPACE"], RUN).status()
+    [desk] = [
+        record["accuracy"]
+        for line in (reader.folder / f"runs/{RL}/{RUN}/metrics.jsonl").read_text().splitlines()
+        if (record := json.loads(line))["event"] == "evaluation" and record["step"] == status["progress"]["step"]
+        if record["dataset"] == HOLDOUT and record["temperature"] == 0
+    ]
+    assert float(status["metrics"]["accuracy"]) == pytest.approx(desk, abs=0.05), "other processors round otherwise"
+    assert desk > 0.4
+    assert float(status["metrics"]["reward"]) > 0.3
+    assert {"allWrongInitial", "allWrongFinal", "entropyHint"} <= set(status["metrics"])
 
 
 def _registry(images: Images) -> tuple[str, dict[str, str]]:

@@ -149,7 +149,7 @@ def test_a_gang_trains_on_through_an_upgrade_from_the_release_before(upgraded: U
     assert (status["attempt"]["number"], status["restarts"].get("total", 0)) == (1, 0)
     assert status["progress"]["step"] == STEPS
     assert 2 <= upgraded.steps[0] < upgraded.steps[1] < STEPS
-    assert not record.errors, "the watch has missed nothing, although the CRDs were replaced under it"
+    assert not record.errors, "nothing but the new CRDs broke the watch"
     versions = record.of(upgraded.run.body()["metadata"]["uid"])
     counter = [one["status"]["progress"]["step"] for one in versions if (one.get("status") or {}).get("progress")]
     assert counter == sorted(counter), "the counter never went back"

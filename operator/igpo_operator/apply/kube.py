@@ -71,8 +71,10 @@ class Kube:
         *,
         observe: Observer = lambda _verb, _resource, _code: None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        namespace: str = "default",
     ) -> None:
-        """Use a finished configuration; `connect` finds one."""
+        """Use a finished configuration; `connect` finds one, and the namespace that its user works in."""
+        self.namespace = namespace
         self._configuration = configuration
         self._client = aio_client.ApiClient(configuration)
         self._client.user_agent = MANAGER
@@ -86,20 +88,22 @@ class Kube:
         NoClusterError if neither is there, or the kubeconfig has no such context.
         """
         configuration = aio_client.Configuration()
+        namespace = "default"
         try:
             if context is not None:
                 raise aio_config.ConfigException("a context was asked for")
             aio_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # the library is untyped
         except aio_config.ConfigException:
             try:
-                await aio_config.load_kube_config(  # type: ignore[no-untyped-call]
+                loader = await aio_config.load_kube_config(  # type: ignore[no-untyped-call]
                     config_file=os.environ.get("KUBECONFIG"),  # the library looked when it was imported
                     context=context,
                     client_configuration=configuration,
                 )
+                namespace = loader.current_context["context"].get("namespace") or namespace
             except aio_config.ConfigException as error:
                 raise NoClusterError(f"no cluster to talk to: {error}; set KUBECONFIG") from error
-        return cls(configuration, observe=observe or (lambda _verb, _resource, _code: None))
+        return cls(configuration, observe=observe or (lambda _verb, _resource, _code: None), namespace=namespace)
 
     async def close(self) -> None:
         """Close every connection."""

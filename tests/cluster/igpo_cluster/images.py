@@ -85,6 +85,8 @@ def build(name: str, reference: str, root: Path = ROOT) -> None:
                 "--pull=false",
                 f"--build-arg=BASE_IMAGE={base}",
                 f"--build-arg=REVISION={revision(root)}",
+                # Once more: older buildahs take a LABEL from their cache, whatever the value of the ARG in it.
+                f"--label=org.opencontainers.image.revision={revision(root)}",
                 *host_mounts(),
                 f"--file={file}",
                 f"--tag={reference}",

@@ -1,9 +1,13 @@
-"""Every version of every run that the API server ever had, by a watch that starts before the first run."""
+"""Every version of every run that the API server ever had, by a watch that starts before the first run.
+
+Replacing the CRDs makes the server forget older versions: the watch then goes on with what there is.
+"""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from kubernetes import client, watch
@@ -13,6 +17,9 @@ from urllib3.exceptions import HTTPError
 from igpo_cluster.cluster import Cluster
 from igpo_operator.api.kinds import GROUP, KINDS, VERSION
 
+_PAUSE_SECONDS = 0.2
+"""Between a break in the watch and the next attempt."""
+
 
 @dataclass
 class Record:
@@ -21,7 +28,15 @@ class Record:
     versions: list[dict[str, Any]] = field(default_factory=list)
     """Whole objects, one for each resourceVersion."""
     errors: list[str] = field(default_factory=list)
-    """Breaks in the watch: versions may be missing."""
+    """Breaks in the watch for which there was no reason: versions may be missing."""
+    _seen: set[tuple[str, str]] = field(default_factory=set)
+
+    def add(self, version: dict[str, Any]) -> None:
+        """Keep a version, unless it is known."""
+        identity = version["metadata"]["uid"], version["metadata"]["resourceVersion"]
+        if identity not in self._seen:
+            self._seen.add(identity)
+            self.versions.append(version)
 
     def of(self, uid: str) -> list[dict[str, Any]]:
         """Versions of one object."""
@@ -60,7 +75,11 @@ def _follow(cluster: Cluster, watcher: Any, plural: str, record: Record, ended: 
             )
             for event in stream:
                 if event["type"] in ("ADDED", "MODIFIED"):
-                    record.versions.append(event["object"])
+                    record.add(event["object"])
                 newest = event["object"]["metadata"]["resourceVersion"]
         except (ApiException, HTTPError) as error:
-            record.errors.append(f"{plural}: {error}")
+            if isinstance(error, ApiException) and error.status == HTTPStatus.GONE:
+                newest = "0"
+            else:
+                record.errors.append(f"{plural}: {error}")
+            ended.wait(_PAUSE_SECONDS)

@@ -1,5 +1,8 @@
 """`igpo describe` and `igpo status` against a real API server, with a kubeconfig of the user's."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from igpo_trainer.spec.errors import RunError
@@ -24,3 +27,17 @@ def test_describe_says_why_a_run_does_not_train_and_status_lists_all(
 def test_a_run_that_does_not_exist_is_one_line(team: Team) -> None:
     with pytest.raises(RunError, match="no LengthAlignedSFT none in namespace"):
         igpo(team, "describe", "none", "-n", team.namespace, "--kind", "lasft")
+
+
+def test_describe_looks_in_the_namespace_of_the_context_as_kubectl_does(team: Team, tmp_path: Path) -> None:
+    team.apply(sft("here"))
+    config = json.loads(team.cluster.kubeconfig.read_text())
+    [context] = config["contexts"]
+    with pytest.raises(RunError, match="no LengthAlignedSFT here in namespace default"):
+        igpo(team, "describe", "here", "--kind", "lasft")
+    config["contexts"].append({"name": "theirs", "context": context["context"] | {"namespace": team.namespace}})
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(json.dumps(config))
+    assert "here" in igpo(team, "describe", "here", "--context", "theirs", kubeconfig=kubeconfig)
+    kubeconfig.write_text(json.dumps(config | {"current-context": "theirs"}))
+    assert "here" in igpo(team, "describe", "here", kubeconfig=kubeconfig)

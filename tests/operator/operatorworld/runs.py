@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -115,12 +116,12 @@ class Team:
             self.end(f"{name}-lasft-a{attempt}-{rank}", 0, step=step)
 
 
-def igpo(team: Team, *words: str) -> str:
+def igpo(team: Team, *words: str, kubeconfig: Path | None = None) -> str:
     """What `igpo describe …` or `igpo status …` prints for a user of the team's cluster."""
     app = typer.Typer()
     app.command("describe")(describe)
     app.command("status")(status)
-    environment = {"KUBECONFIG": str(team.cluster.kubeconfig), "COLUMNS": "240"}
+    environment = {"KUBECONFIG": str(kubeconfig or team.cluster.kubeconfig), "COLUMNS": "240"}
     return CliRunner().invoke(app, list(words), env=environment, catch_exceptions=False).output
 
 

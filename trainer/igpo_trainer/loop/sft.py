@@ -9,6 +9,7 @@ import torch
 from igpo_trainer.data.cycles import prompts_of_cycle
 from igpo_trainer.data.problem import EncodedProblem
 from igpo_trainer.diffusion.noise import NoiseKey
+from igpo_trainer.loop.heldout_loss import heldout_loss
 from igpo_trainer.loop.interruption import StopRequestedError
 from igpo_trainer.loop.micro_batches import micro_batches
 from igpo_trainer.loop.session import Session
@@ -89,7 +90,7 @@ class SftLoop:
         step, spec = self.finished, self.spec
         last, every = step == self.steps, spec.evaluation.every_steps
         if last or (every and step % every == 0):
-            self.session.evaluate(spec.evaluation.datasets, step=step)
+            self.session.evaluate(spec.evaluation.datasets, step=step, heldout_loss=self._heldout_loss)
         if last or step % spec.checkpoints.every_steps == 0:
             self.session.save_scheduled(step)
 
@@ -103,6 +104,17 @@ class SftLoop:
     def _rows_at_once(self, canvas_length: int) -> int:
         sizes = self.session.batch_sizes
         return sizes.update_rows if canvas_length == self.spec.length.target else sizes.context_rows
+
+    def _heldout_loss(self) -> float | None:
+        session, target = self.session, self.spec.length.target
+        return heldout_loss(
+            session.policy,
+            session.ranks,
+            session.data.heldout,
+            self.spec.length,
+            seed=self.spec.seed,
+            rows_at_once=lambda canvas: session.worker.rows if canvas == target else session.batch_sizes.context_rows,
+        )
 
     def _update(self, examples: Sequence[EncodedProblem], number: int) -> tuple[float, float, float]:
         """Loss over the whole batch, gradient norm and learning rate of one update."""

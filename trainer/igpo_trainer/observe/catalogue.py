@@ -169,7 +169,7 @@ EVALUATION = (
 
 FINE_TUNING = (
     Metric("igpo_sft_loss", _G, "nats", "Masked cross-entropy per answer token.", (Label("split", ("train", "eval")),),
-           (SFT,), "train: from the first step; eval: from the first evaluation with a loss"),
+           (SFT,), "train: from the first step; eval: from the first evaluation, on held-out traces that fit a canvas"),
     Metric("igpo_sft_target_length_tokens", _G, "tokens", "Canvas length that traces are aligned to.", (), (SFT,),
            "from the first step"),
     Metric("igpo_sft_length_deviation_tokens", _G, "tokens", "Mean trace length of the last batch minus the target.",

@@ -304,7 +304,10 @@ class EvaluationRecord(Record):
     unjudged: int = Field(default=0, description="Completions without a verdict; they count as not right.")
     completion_lengths: LengthCounts = Field(default_factory=dict, description="Lengths |o| in tokens.")
     truncated: int = Field(default=0, description="Completions without an end token.")
-    sft_loss: Measure = Field(default=None, description="SFT: masked cross-entropy on the held-out traces.")
+    sft_loss: Measure = Field(
+        default=None,
+        description="SFT: masked cross-entropy on the held-out traces as the data set has them, in nats per token.",
+    )
     seed: int = Field(description="Seed of the samples.")
     denoising_steps: int
     block_length: int
