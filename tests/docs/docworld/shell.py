@@ -91,4 +91,4 @@ def _that_ends(line: str) -> str:
     command, sign, comment = line.partition(" #")
     if not _WATCHES.search(command):
         return line
-    return f"timeout --signal=INT {WATCH_SECONDS} {command.strip()} || test $? = 124 {sign}{comment}"
+    return f"timeout --signal=INT {WATCH_SECONDS} env --default-signal=INT {command.strip()} || test $? = 124 {sign}{comment}"
