@@ -91,4 +91,6 @@ def _that_ends(line: str) -> str:
     command, sign, comment = line.partition(" #")
     if not _WATCHES.search(command):
         return line
-    return f"timeout --signal=INT {WATCH_SECONDS} {command.strip()} || test $? = 124 {sign}{comment}"
+    # Tests in the background of a script have SIGINT ignored, and so would all that they start.
+    watched = f"timeout --signal=INT {WATCH_SECONDS} env --default-signal=INT {command.strip()}"
+    return f"{watched} || test $? = 124 {sign}{comment}"

@@ -100,7 +100,7 @@ class _Demo:
         runs = [Run(cluster, item["kind"], TRAINING, item["metadata"]["name"]) for item in documents(DEMO)]
         self._explain(
             "Training",
-            "What `kubectl get igpo,lasft -w` shows, as a table. Reward and all-wrong groups are the last step's.",
+            "What `igpo status --watch` shows. Reward and all-wrong groups are the last step's.",
         )
         self._watch(runs)
         return runs

@@ -90,7 +90,7 @@ def test_two_namespaced_releases_share_the_crds_and_one_may_go(empty: Cluster) -
         values = {"scope": "Namespaced", "watchNamespaces": [namespace], "crds": {"enabled": False}}
         notes = _install(empty, namespace, values)
         assert f"igpo-operator 0.1.0 works in {namespace}." in notes
-        assert f"kubectl get igpo,lasft -n {namespace} --watch" in notes
+        assert f"kubectl get -n {namespace} igpo,lasft" in notes
         assert "The CRDs are missing" not in notes
     account = "system:serviceaccount:{0}:igpo-igpo-operator"
     assert _may(empty, account.format("team-a"), "create", "pods", "team-a")

@@ -38,10 +38,7 @@ def test_the_loss_is_that_of_plain_loops_in_fp64_however_many_rows_are_computed_
         policy.denoiser.double()
         canvases = {length.canvas(len(p.trace_ids)) for p in problems}
         assert canvases == {16, 20, None}, "some fit the target, some the context, some neither"
-        found = [
-            heldout_loss(policy, session.ranks, problems, length, seed=3, rows_at_once=lambda _, n=rows: n)
-            for rows in (1, 3, 12)
-        ]
+        found = [heldout_loss(policy, session.ranks, problems, length, seed=3, rows=rows) for rows in (1, 3, 12)]
         expected = plain_loss(policy.denoiser, problems, length, 3)
     assert found == pytest.approx([expected] * 3, rel=1e-12)
 
@@ -49,7 +46,7 @@ def test_the_loss_is_that_of_plain_loops_in_fp64_however_many_rows_are_computed_
 def test_where_no_held_out_trace_fits_a_canvas_there_is_no_loss(desk):
     with desk.session(desk.sft()) as session:
         nothing = heldout_loss(
-            session.policy, session.ranks, session.data.heldout, LengthSpec(target=1), seed=0, rows_at_once=lambda _: 4
+            session.policy, session.ranks, session.data.heldout, LengthSpec(target=1), seed=0, rows=4
         )
     assert nothing is None
 
@@ -70,8 +67,7 @@ def test_no_dropout_is_in_it_and_the_gradient_is_left_alone(desk):
             if "lora_B" in name:
                 torch.nn.init.constant_(weight, 0.1)
         first, second = [
-            heldout_loss(policy, session.ranks, problems, LengthSpec(target=16), seed=0, rows_at_once=lambda _: 8)
-            for _ in range(2)
+            heldout_loss(policy, session.ranks, problems, LengthSpec(target=16), seed=0, rows=8) for _ in range(2)
         ]
     assert first == second
     assert all(p.grad is None for p in policy.denoiser.parameters())

@@ -22,13 +22,13 @@ def heldout_loss(
     length: LengthSpec,
     *,
     seed: int,
-    rows_at_once: Callable[[int], int],
+    rows: int,
 ) -> float | None:
     """Masked cross-entropy in nats per answer token over the traces that fit a canvas of training; None if none does.
 
     The traces are those of the data set: a teacher rewrites training traces only. The noise is keyed by seed and
-    place, not by step, so that the losses of a run are paired. `rows_at_once` says how many rows of a canvas length
-    are computed at once. A collective; equal on every process.
+    place, not by step, so that the losses of a run are paired. `rows` are computed at once, fewer on a longer canvas.
+    A collective; equal on every process.
     """
     fitting = [
         (problem, canvas) for problem in problems if (canvas := length.canvas(len(problem.trace_ids))) is not None
@@ -49,7 +49,7 @@ def heldout_loss(
         return float(masked_cross_entropy(scores.logp_MK[:, 0].double(), batch.level_M, canvas, len(fitting)))
 
     policy.gather()
-    parts = _parts([canvas for _, canvas in fitting], rows_at_once)
+    parts = _parts([canvas for _, canvas in fitting], lambda canvas: max(1, rows * length.target // canvas))
     # Shared out whole and summed exactly: the rounding does not depend on how many processes there are.
     return math.fsum(ranks.pooled(parts, lambda share: [part_of_loss(rows) for rows in share]))
 

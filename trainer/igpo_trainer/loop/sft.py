@@ -106,14 +106,9 @@ class SftLoop:
         return sizes.update_rows if canvas_length == self.spec.length.target else sizes.context_rows
 
     def _heldout_loss(self) -> float | None:
-        session, target = self.session, self.spec.length.target
+        session, spec = self.session, self.spec
         return heldout_loss(
-            session.policy,
-            session.ranks,
-            session.data.heldout,
-            self.spec.length,
-            seed=self.spec.seed,
-            rows_at_once=lambda canvas: session.worker.rows if canvas == target else session.batch_sizes.context_rows,
+            session.policy, session.ranks, session.data.heldout, spec.length, seed=spec.seed, rows=session.worker.rows
         )
 
     def _update(self, examples: Sequence[EncodedProblem], number: int) -> tuple[float, float, float]:
