@@ -55,7 +55,8 @@ def table_of(runs: Sequence[Run], now: datetime) -> Table:
     """All runs, one line each."""
     table = Table(box=None, pad_edge=False, expand=True)
     for column in ("namespace", "kind", "name", "phase", "step", "%", "reward", "restarts", "age"):
-        table.add_column(column, no_wrap=True)
+        # Only names are folded on a narrow terminal: numbers and phases mean nothing when cut.
+        table.add_column(column, no_wrap=column != "name", overflow="fold")
     table.add_column("message", no_wrap=True, ratio=1)  # gets what the others leave
     for run in sorted(runs, key=lambda one: (one.namespace, one.name, one.kind.kind)):
         progress = run.status.progress

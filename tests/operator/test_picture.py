@@ -117,6 +117,18 @@ def test_all_runs_are_one_table() -> None:
     assert "Restarting" in text
 
 
+def test_a_narrow_terminal_folds_names_and_cuts_nothing_else() -> None:
+    written = io.StringIO()
+    runs = [run_of(run_body("word-problems-with-a-long-name", status=STATUS))]
+    Console(file=written, width=80).print(table_of(runs, START))
+    heads, *lines = written.getvalue().splitlines()
+    assert heads.split()[:9] == ["namespace", "kind", "name", "phase", "step", "%", "reward", "restarts", "age"]
+    assert lines[0].split()[3:8] == ["Restarting", "7/20", "35", "0.25", "0"]
+    assert "word-problems-with-a-long-name" in "".join(
+        line[len("team       lasft  ") :].split(" ")[0] for line in lines
+    )
+
+
 def test_ages_are_written_as_kubectl_does() -> None:
     ages = [age(START, START + timedelta(seconds=s)) for s in (-1, 42, 420, 10_800, 432_000)]
     assert ages == ["0s", "42s", "7m", "3h", "5d"]
