@@ -14,7 +14,7 @@ def plain(record):
 
 
 def found(session, wanted=WIDE, step=0):
-    return evaluate(session.worker, session.data.measured(wanted), wanted, session.spec.sampling, step=step, seed=0)
+    return evaluate(session.worker, session.data.measured(wanted), wanted, session.spec, step=step)
 
 
 def measured(session, wanted=WIDE, step=0):
@@ -106,10 +106,10 @@ def test_one_sample_has_no_pass_at_k(desk):
 
 
 def test_what_decides_the_numbers_is_recorded(desk):
-    with desk.session(desk.igpo(sampling={"remasking": "Random"}, batching={"rolloutRows": 5})) as session:
+    with desk.session(desk.igpo(seed=7, sampling={"remasking": "Random"}, batching={"rolloutRows": 5})) as session:
         record = measured(session)
     assert (record.denoising_steps, record.block_length, record.completion_length) == (4, 8, 16)
-    assert (record.remasking, record.cfg_scale, record.seed, record.rows) == ("Random", 0.0, 0, 5)
+    assert (record.remasking, record.cfg_scale, record.seed, record.rows) == ("Random", 0.0, 7, 5)
     assert (record.cache, record.confidence_threshold) == ("None", None)
     assert record.time.world_size == 1
     assert record.time.device

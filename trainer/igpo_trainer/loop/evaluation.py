@@ -12,29 +12,32 @@ from igpo_trainer.boxed import last_boxed
 from igpo_trainer.data.problem import EncodedProblem
 from igpo_trainer.diffusion.noise import NoiseKey
 from igpo_trainer.igpo.rollout import Rollout
+from igpo_trainer.loop.heldout_loss import heldout_loss
 from igpo_trainer.loop.rollouts import JudgedRollout, RolloutRequest, RolloutWorker
 from igpo_trainer.observe.estimates import Estimate, Values, avg_at_k, by_group, pass_at_k, powers_up_to
 from igpo_trainer.observe.evaluations import EvaluatedSample, Evaluation
 from igpo_trainer.observe.records import EvaluationRecord, EvaluationTime, Measure
 from igpo_trainer.rewards.plain import number_of
-from igpo_trainer.spec.run import EvaluationSet
-from igpo_trainer.spec.sampling import SamplingSpec
+from igpo_trainer.spec.document import Spec
+from igpo_trainer.spec.run import HOLDOUT, EvaluationSet
+from igpo_trainer.spec.sft import LengthAlignedSFTSpec
 
 
 def evaluate(
     worker: RolloutWorker,
     problems: Sequence[EncodedProblem],
     measured: EvaluationSet,
-    sampling: SamplingSpec,
+    spec: Spec,
     *,
     step: int,
-    seed: int,
 ) -> Evaluation:
     """Measure the current policy on `problems`; equal on every process, and for every world size.
 
     The samples' noise is keyed by (seed, problem, sample) and not by step, so two measurements of a run are paired.
+    Fine-tuning has its loss on the held-out problems measured, too.
     """
     began = time.time()
+    sampling, seed = spec.sampling, spec.seed
     settings = sampling.model_copy(update={"temperature": measured.temperature})
     requests = [
         RolloutRequest(encoded, NoiseKey(seed, "evaluation", 0, row, k))
@@ -43,6 +46,9 @@ def evaluate(
     ]
     judged = worker.run(requests, settings)
     samples = _samples(worker, requests, judged)
+    loss = None
+    if isinstance(spec, LengthAlignedSFTSpec) and measured.source == HOLDOUT:
+        loss = heldout_loss(worker.policy, worker.ranks, problems, spec.length, seed=seed, rows=worker.rows)
     record = EvaluationRecord(
         step=step,
         dataset=measured.label,
@@ -53,6 +59,7 @@ def evaluate(
         unjudged=sum(s.verdict == "unjudged" for s in samples),
         completion_lengths=dict(Counter(s.length for s in samples)),
         truncated=sum(s.truncated for s in samples),
+        sft_loss=loss,
         seed=seed,
         denoising_steps=sampling.steps,
         block_length=sampling.block_length,

@@ -1,15 +1,16 @@
 """The SFT loss on held-out problems: whether what is learnt holds for traces that were not trained on."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 
 from igpo_trainer.data.problem import EncodedProblem
 from igpo_trainer.diffusion.noise import NoiseKey
+from igpo_trainer.loop.micro_batches import MicroBatch, micro_batches
 from igpo_trainer.loop.policy import Policy
 from igpo_trainer.loop.ranks import Ranks
-from igpo_trainer.sft.examples import corrupt, noise_of_long_rows, noise_of_step
+from igpo_trainer.sft.examples import corrupt, noise_of_rows, noise_of_step
 from igpo_trainer.sft.loss import masked_cross_entropy
 from igpo_trainer.spec.sft import LengthSpec
 
@@ -36,29 +37,19 @@ def heldout_loss(
     if not fitting:
         return None
     key = NoiseKey(seed, "held-out loss", 0, 0, 0)
-    level_B, mask_BL = noise_of_step(key, len(fitting), length.target)
+    noise_of_batch = noise_of_step(key, len(fitting), length.target)
 
-    def part_of_loss(rows: Sequence[int]) -> float:
-        canvas = fitting[rows[0]][1]
-        noise = level_B[rows], mask_BL[rows]
-        if canvas > length.target:
-            noise = noise_of_long_rows(key, level_B, rows, canvas)
-        batch = corrupt([fitting[b][0] for b in rows], noise, canvas, policy.denoiser.tokens)
+    def part_of_loss(part: MicroBatch) -> float:
+        noise = noise_of_rows(key, noise_of_batch, part.rows, part.canvas_length)
+        batch = corrupt([fitting[b][0] for b in part.rows], noise, part.canvas_length, policy.denoiser.tokens)
         batch = batch.to(policy.accelerator.device)
         scores = policy.denoiser(batch.ids_BS, batch.attention_BS, batch.rows_M, batch.columns_M, batch.tokens_M1)
-        return float(masked_cross_entropy(scores.logp_MK[:, 0].double(), batch.level_M, canvas, len(fitting)))
+        logp_M = scores.logp_MK[:, 0].double()
+        return float(masked_cross_entropy(logp_M, batch.level_M, part.canvas_length, len(fitting)))
 
     policy.gather()
-    parts = _parts([canvas for _, canvas in fitting], lambda canvas: max(1, rows * length.target // canvas))
-    # Shared out whole and summed exactly: the rounding does not depend on how many processes there are.
-    return math.fsum(ranks.pooled(parts, lambda share: [part_of_loss(rows) for rows in share]))
-
-
-def _parts(canvas_B: Sequence[int], rows_at_once: Callable[[int], int]) -> list[list[int]]:
-    """Places of the batch that are computed together, each part of one canvas length."""
-    parts: list[list[int]] = []
-    for canvas_length in sorted(set(canvas_B)):
-        rows = [b for b, length in enumerate(canvas_B) if length == canvas_length]
-        most = rows_at_once(canvas_length)
-        parts += [rows[i : i + most] for i in range(0, len(rows), most)]
-    return parts
+    # Parts as one process has them, shared out whole and summed exactly: the rounding is the same for any number.
+    parts = micro_batches(
+        [canvas for _, canvas in fitting], Ranks(), lambda canvas: max(1, rows * length.target // canvas)
+    )
+    return math.fsum(ranks.pooled(parts, lambda share: [part_of_loss(part) for part in share]))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from igpo_trainer.loop.batching import BatchSizes, rollout_rows
 from igpo_trainer.loop.data import RunData, load_data
 from igpo_trainer.loop.evaluation import evaluate
 from igpo_trainer.loop.folder import write_atomically
-from igpo_trainer.loop.heldout_loss import heldout_loss
 from igpo_trainer.loop.identity import require_same_run
 from igpo_trainer.loop.interruption import StopRequestedError
 from igpo_trainer.loop.policy import Policy
@@ -31,8 +30,6 @@ from igpo_trainer.spec.document import Document
 from igpo_trainer.spec.errors import InterruptedRunError, InvalidRunError, RunError
 from igpo_trainer.spec.identity import document_hash
 from igpo_trainer.spec.model import ModelSpec
-from igpo_trainer.spec.run import HOLDOUT
-from igpo_trainer.spec.sft import LengthAlignedSFTSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +97,7 @@ def _measured(subject: Subject, worker: RolloutWorker, data: RunData, index: int
     spec = subject.document.spec
     measured = spec.evaluation.datasets[index]
     changed = measured.model_copy(update=dict(subject.change))
-    found = evaluate(worker, data.measured(measured), changed, spec.sampling, step=step, seed=spec.seed)
-    if isinstance(spec, LengthAlignedSFTSpec) and measured.source == HOLDOUT:
-        loss = heldout_loss(worker.policy, worker.ranks, data.heldout, spec.length, seed=spec.seed, rows=worker.rows)
-        found = replace(found, record=found.record.model_copy(update={"sft_loss": loss}))
+    found = evaluate(worker, data.measured(measured), changed, spec, step=step)
     if subject.out is not None:
         worker.ranks.on_main(partial(_write, found, subject.out))
     return found.record

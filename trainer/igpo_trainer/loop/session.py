@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -141,20 +141,15 @@ class Session:
         if saved is not None and self.ranks.is_main and (changes := saved.changes(self.world)):
             logger.warning("%s %s", checkpoint.path.name, changes)
 
-    def evaluate(
-        self, sets: Sequence[EvaluationSet], *, step: int, heldout_loss: Callable[[], float | None] = lambda: None
-    ) -> None:
+    def evaluate(self, sets: Sequence[EvaluationSet], *, step: int) -> None:
         """Measure the policy on each set, on all ranks together; sets that the journal already has are passed over.
 
-        A run that was stopped in the middle of an evaluation so goes on where it was. `heldout_loss` is what
-        fine-tuning measures beside the verdicts, called right after the held-out problems were sampled.
+        A run that was stopped in the middle of an evaluation so goes on where it was.
         """
         for measured in sets[self._journalled(EvaluationRecord, step) :]:
             with self.phase(Phase.EVALUATE):
                 problems = self.data.measured(measured)
-                found = evaluate(self.worker, problems, measured, self.spec.sampling, step=step, seed=self.spec.seed)
-                if measured.source == HOLDOUT:
-                    found = replace(found, record=found.record.model_copy(update={"sft_loss": heldout_loss()}))
+                found = evaluate(self.worker, problems, measured, self.spec, step=step)
                 self.ranks.on_main(partial(self._keep_samples, found))
                 self.telemetry.publish(found.record)
 

@@ -9,13 +9,12 @@ import torch
 from igpo_trainer.data.cycles import prompts_of_cycle
 from igpo_trainer.data.problem import EncodedProblem
 from igpo_trainer.diffusion.noise import NoiseKey
-from igpo_trainer.loop.heldout_loss import heldout_loss
 from igpo_trainer.loop.interruption import StopRequestedError
 from igpo_trainer.loop.micro_batches import micro_batches
 from igpo_trainer.loop.session import Session
 from igpo_trainer.models.keyed_dropout import keyed_dropout
 from igpo_trainer.observe.records import Phase, SftStepRecord, TokenCounts
-from igpo_trainer.sft.examples import corrupt, noise_of_long_rows, noise_of_step
+from igpo_trainer.sft.examples import corrupt, noise_of_rows, noise_of_step
 from igpo_trainer.sft.loss import masked_cross_entropy
 from igpo_trainer.spec.contract import Cause
 from igpo_trainer.spec.errors import RunError
@@ -90,7 +89,7 @@ class SftLoop:
         step, spec = self.finished, self.spec
         last, every = step == self.steps, spec.evaluation.every_steps
         if last or (every and step % every == 0):
-            self.session.evaluate(spec.evaluation.datasets, step=step, heldout_loss=self._heldout_loss)
+            self.session.evaluate(spec.evaluation.datasets, step=step)
         if last or step % spec.checkpoints.every_steps == 0:
             self.session.save_scheduled(step)
 
@@ -104,12 +103,6 @@ class SftLoop:
     def _rows_at_once(self, canvas_length: int) -> int:
         sizes = self.session.batch_sizes
         return sizes.update_rows if canvas_length == self.spec.length.target else sizes.context_rows
-
-    def _heldout_loss(self) -> float | None:
-        session, spec = self.session, self.spec
-        return heldout_loss(
-            session.policy, session.ranks, session.data.heldout, spec.length, seed=spec.seed, rows=session.worker.rows
-        )
 
     def _update(self, examples: Sequence[EncodedProblem], number: int) -> tuple[float, float, float]:
         """Loss over the whole batch, gradient norm and learning rate of one update."""
@@ -132,13 +125,11 @@ class SftLoop:
         session, policy, ranks = self.session, self.session.policy, self.session.ranks
         work = micro_batches([self._canvas(e) for e in examples], ranks, self._rows_at_once)
         key = NoiseKey(self.spec.seed, "sft", number, 0, 0)
-        level_B, mask_BL = noise_of_step(key, len(examples), self.spec.length.target)
+        noise_of_batch = noise_of_step(key, len(examples), self.spec.length.target)
         total = 0.0
         for index, part in enumerate(work):
             rows, canvas = part.rows, part.canvas_length
-            noise = level_B[rows], mask_BL[rows]
-            if canvas > self.spec.length.target:
-                noise = noise_of_long_rows(key, level_B, rows, canvas)
+            noise = noise_of_rows(key, noise_of_batch, rows, canvas)
             batch = corrupt([examples[b] for b in rows], noise, canvas, policy.denoiser.tokens)
             batch = batch.to(policy.accelerator.device)
             streams = [NoiseKey(self.spec.seed, "dropout", number, b, 0) for b in rows]

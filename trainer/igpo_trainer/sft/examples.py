@@ -71,6 +71,16 @@ def noise_of_step(key: NoiseKey, batch_size: int, canvas_length: int) -> tuple[T
     return level_B, draw_masks(key, level_B, canvas_length)
 
 
+def noise_of_rows(
+    key: NoiseKey, noise_of_batch: tuple[Tensor, Tensor], rows: Sequence[int], canvas_length: int
+) -> tuple[Tensor, Tensor]:
+    """(level_R, mask_RL) of R rows of a batch, all of one canvas length: that of the batch's noise, or a longer one."""
+    level_B, mask_BL = noise_of_batch
+    if canvas_length == mask_BL.shape[1]:
+        return level_B[rows], mask_BL[rows]
+    return noise_of_long_rows(key, level_B, rows, canvas_length)
+
+
 def noise_of_long_rows(
     key: NoiseKey, level_B: Tensor, rows: Sequence[int], canvas_length: int
 ) -> tuple[Tensor, Tensor]:
