@@ -70,7 +70,9 @@ def volume(tmp_path):
     volume = Volume(tmp_path / "run")
     store = CheckpointStore(volume.run_dir / "checkpoints", 2, 0)
     for step in (2, 4):
-        store.save(step, lambda folder: (folder / "weights").write_text("w"))
+        draft = store.begin(step)
+        (draft / "weights").write_text("w")
+        store.publish(draft, step)
     lines = [f'{{"event":"step","step":{step},"time":{{}}}}\n' for step in (1, 2, 3, 4, 5)]
     (volume.run_dir / "metrics.jsonl").write_text("".join(lines))
     volume.judge()

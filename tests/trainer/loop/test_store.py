@@ -25,13 +25,25 @@ def writer(text):
     return write
 
 
+def save(store, step, write, score=None):
+    """A checkpoint as a session of one process makes it."""
+    draft = store.begin(step)
+    try:
+        with store.full_disk_told(draft):
+            write(draft)
+        return store.publish(draft, step, score)
+    except BaseException:
+        store.discard(draft)
+        raise
+
+
 @pytest.fixture
 def store(tmp_path):
     return CheckpointStore(tmp_path / "checkpoints", keep_last=2, keep_best=1, config_hash="abc")
 
 
 def test_a_saved_checkpoint_is_found_and_verified(store):
-    info = store.save(42, writer("w"), score=0.5)
+    info = save(store, 42, writer("w"), score=0.5)
     assert info.path.name == "step-00000042"
     assert store.latest() == info == store.best() == store.verify(info.path)
     marker = json.loads((info.path / MARKER).read_text())
@@ -42,9 +54,9 @@ def test_a_saved_checkpoint_is_found_and_verified(store):
 
 def test_the_digest_depends_on_names_and_contents_only(store, tmp_path):
     other = CheckpointStore(tmp_path / "elsewhere", keep_last=9, keep_best=0)
-    first = store.save(1, writer("w"), score=0.1)
-    assert other.save(7, writer("w")).digest == first.digest
-    assert other.save(8, writer("v")).digest != first.digest
+    first = save(store, 1, writer("w"), score=0.1)
+    assert save(other, 7, writer("w")).digest == first.digest
+    assert save(other, 8, writer("v")).digest != first.digest
 
 
 def test_an_empty_folder_has_no_checkpoint(store):
@@ -54,8 +66,8 @@ def test_an_empty_folder_has_no_checkpoint(store):
 
 
 def test_a_checkpoint_without_marker_is_never_returned(store):
-    kept = store.save(1, writer("w"))
-    newer = store.save(2, writer("w"))
+    kept = save(store, 1, writer("w"))
+    newer = save(store, 2, writer("w"))
     (newer.path / MARKER).unlink()
     assert store.latest() == kept
     with pytest.raises(InvalidRunError, match=r"step-00000002/complete is missing or unreadable"):
@@ -64,13 +76,13 @@ def test_a_checkpoint_without_marker_is_never_returned(store):
 
 @pytest.mark.parametrize("damage", ["", "{", '{"step": 3}'])
 def test_a_checkpoint_with_a_torn_marker_is_never_returned(store, damage):
-    info = store.save(3, writer("w"))
+    info = save(store, 3, writer("w"))
     (info.path / MARKER).write_text(damage)
     assert store.latest() is None
 
 
 def test_a_checkpoint_in_a_folder_of_another_step_is_never_returned(store):
-    info = store.save(3, writer("w"))
+    info = save(store, 3, writer("w"))
     info.path.rename(info.path.with_name("step-00000009"))
     assert store.latest() is None
 
@@ -84,14 +96,14 @@ def test_a_checkpoint_in_a_folder_of_another_step_is_never_returned(store):
     ],
 )
 def test_verify_names_the_damaged_file(store, damage, message):
-    info = store.save(3, writer("w"))
+    info = save(store, 3, writer("w"))
     damage(info.path / "adapter" / "weights.safetensors")
     with pytest.raises(InvalidRunError, match=message):
         store.verify(info.path)
 
 
 def test_verify_notices_an_edited_marker(store):
-    info = store.save(3, writer("w"))
+    info = save(store, 3, writer("w"))
     marker = json.loads((info.path / MARKER).read_text())
     del marker["files"]["state.json"]
     (info.path / MARKER).write_text(json.dumps(marker))
@@ -100,8 +112,8 @@ def test_verify_notices_an_edited_marker(store):
 
 
 def test_saving_a_step_again_replaces_it(store):
-    first = store.save(5, writer("old"))
-    second = store.save(5, writer("new"))
+    first = save(store, 5, writer("old"))
+    second = save(store, 5, writer("new"))
     assert second.path == first.path
     assert (second.path / "adapter" / "weights.safetensors").read_text() == "new"
     assert [path.name for path in store.folder.iterdir()] == ["step-00000005"]
@@ -109,14 +121,14 @@ def test_saving_a_step_again_replaces_it(store):
 
 def test_the_newest_and_the_best_are_kept(store):
     for step, score in [(1, 0.2), (2, 0.9), (3, 0.4), (4, 0.3), (5, None)]:
-        store.save(step, writer(str(step)), score)
+        save(store, step, writer(str(step)), score)
     assert [info.step for info in store.all()] == [2, 4, 5]
     assert store.best().step == 2
 
 
 def test_of_equal_scores_the_later_is_best(store):
-    store.save(1, writer("1"), 0.5)
-    store.save(2, writer("2"), 0.5)
+    save(store, 1, writer("1"), 0.5)
+    save(store, 2, writer("2"), 0.5)
     assert store.best().step == 2
 
 
@@ -129,7 +141,7 @@ def test_of_equal_scores_the_later_is_best(store):
 def test_pruning_keeps_the_newest_and_what_was_asked_for(tmp_path_factory, scores, keep_last, keep_best):
     store = CheckpointStore(tmp_path_factory.mktemp("run"), keep_last, keep_best)
     for step, score in enumerate(scores):
-        store.save(step, writer("w"), score)
+        save(store, step, writer("w"), score)
     steps = [info.step for info in store.all()]
     newest = len(scores) - 1
     assert steps[-max(1, keep_last) :] == list(range(max(0, newest + 1 - max(1, keep_last)), newest + 1))
@@ -140,26 +152,26 @@ def test_pruning_keeps_the_newest_and_what_was_asked_for(tmp_path_factory, score
 
 
 def test_a_writer_that_fails_leaves_nothing_and_keeps_the_earlier_checkpoint(store):
-    kept = store.save(1, writer("w"))
+    kept = save(store, 1, writer("w"))
 
     def fail(folder):
         (folder / "half").write_text("half")
         raise ValueError("no such adapter")
 
     with pytest.raises(ValueError, match="no such adapter"):
-        store.save(2, fail)
+        save(store, 2, fail)
     assert store.latest() == kept
     assert [path.name for path in store.folder.iterdir()] == ["step-00000001"]
 
 
 def test_a_writer_that_writes_nothing_is_an_error(store):
     with pytest.raises(RunError, match="has no file"):
-        store.save(2, lambda folder: None)
+        save(store, 2, lambda folder: None)
     assert list(store.folder.iterdir()) == []
 
 
 def test_a_full_disk_names_the_path_and_keeps_the_last_checkpoint(store):
-    kept = store.save(1, writer("w" * 4000))
+    kept = save(store, 1, writer("w" * 4000))
 
     def fill(folder):
         (folder / "part").write_text("p" * 1000)
@@ -167,7 +179,7 @@ def test_a_full_disk_names_the_path_and_keeps_the_last_checkpoint(store):
             device.write("x")
 
     with pytest.raises(RunError, match=r"disk full while saving .*step-00000002: it needs about 4,\d+ bytes") as caught:
-        store.save(2, fill)
+        save(store, 2, fill)
     assert "step-00000001 is kept" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 1
@@ -181,7 +193,7 @@ def test_a_full_disk_reported_by_a_native_writer_is_recognised(store):
         raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     with pytest.raises(RunError, match=r"needs more than 1,000 bytes .* no earlier checkpoint"):
-        store.save(1, fill)
+        save(store, 1, fill)
 
 
 def test_a_fenced_attempt_publishes_nothing(tmp_path):
@@ -190,14 +202,14 @@ def test_a_fenced_attempt_publishes_nothing(tmp_path):
 
     store = CheckpointStore(tmp_path / "checkpoints", 2, 1, fence=fence)
     with pytest.raises(InterruptedRunError):
-        store.save(1, writer("w"))
+        save(store, 1, writer("w"))
     assert list(store.folder.iterdir()) == []
 
 
 def test_every_file_on_the_disk_is_reported(tmp_path):
     files = []
     store = CheckpointStore(tmp_path / "checkpoints", 2, 1, on_file=lambda: files.append(1))
-    store.save(1, writer("w"))
+    save(store, 1, writer("w"))
     assert len(files) == 2
 
 
@@ -223,11 +235,11 @@ def test_killed_at_any_point_the_old_or_the_new_state_is_whole(tmp_path, monkeyp
     seen = set()
     for allowed in range(40):
         store = CheckpointStore(tmp_path / str(allowed), keep_last=1, keep_best=0)
-        store.save(1, writer("old"))
+        save(store, 1, writer("old"))
         with monkeypatch.context() as patch:
             FilesystemKilledAt(patch, allowed)
             try:
-                store.save(1, writer("new"))
+                save(store, 1, writer("new"))
                 finished = True
             except Killed:
                 finished = False
@@ -263,7 +275,7 @@ def edited(info, **change):
 
 
 def test_a_checkpoint_of_another_run_is_refused(store, tmp_path):
-    info = store.save(3, writer("w"))
+    info = save(store, 3, writer("w"))
     other = CheckpointStore(store.folder, 2, 1, config_hash="def")
     with pytest.raises(InvalidRunError, match="another run, with spec hash abc and not def; nothing was changed"):
         other.verify(info.path)
@@ -271,8 +283,8 @@ def test_a_checkpoint_of_another_run_is_refused(store, tmp_path):
 
 @pytest.mark.parametrize("change", [{}, {"shards": ["of", "a", "later", "format"]}], ids=["as ours", "unknown fields"])
 def test_a_checkpoint_of_a_newer_version_is_refused_and_not_passed_over(store, change):
-    store.save(1, writer("w"))
-    info = store.save(2, writer("w"))
+    save(store, 1, writer("w"))
+    info = save(store, 2, writer("w"))
     edited(info, version="99.1.0.dev3", **change)
     with pytest.raises(InvalidRunError, match=r"00002 was written by igpo 99\.1\.0\.dev3 and this is ") as caught:
         require_known(store.folder)
@@ -282,7 +294,7 @@ def test_a_checkpoint_of_a_newer_version_is_refused_and_not_passed_over(store, c
 
 @pytest.mark.parametrize("version", ["0.0.1", "unknown"])
 def test_a_checkpoint_of_an_older_version_is_read(store, version):
-    info = store.save(2, writer("w"))
+    info = save(store, 2, writer("w"))
     edited(info, version=version)
     require_known(store.folder)
     assert store.verify(info.path).step == 2
@@ -290,8 +302,8 @@ def test_a_checkpoint_of_an_older_version_is_read(store, version):
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"step": 3}'])
 def test_half_a_checkpoint_is_passed_over_in_one_line_that_says_what_is_kept(store, caplog, damage):
-    store.save(1, writer("w"))
-    half = store.save(2, writer("w"))
+    save(store, 1, writer("w"))
+    half = save(store, 2, writer("w"))
     (half.path / MARKER).write_text(damage)
     require_known(store.folder)
     store.recover()
@@ -304,6 +316,6 @@ def test_half_a_checkpoint_is_passed_over_in_one_line_that_says_what_is_kept(sto
 def test_what_a_killed_save_did_not_remove_any_more_is_removed_by_the_next_start(store):
     generous = CheckpointStore(store.folder, keep_last=9, keep_best=9)
     for step, score in ((1, 0.9), (2, 0.1), (3, 0.2), (4, 0.3)):
-        generous.save(step, writer("w"), score)
+        save(generous, step, writer("w"), score)
     store.prune()
     assert [info.step for info in store.all()] == [1, 3, 4]

@@ -104,28 +104,17 @@ class CheckpointStore:
                 kept = f"{latest.path.name} is kept and resumed from" if latest else "the run begins anew"
                 logger.warning("%s was never finished and is passed over; %s; remove the folder", path, kept)
 
-    def save(self, step: int, write: Callable[[Path], None], score: float | None = None) -> CheckpointInfo:
-        """Let write fill an empty folder and publish it as the checkpoint of step, replacing an earlier one.
-
-        Nothing is visible until every byte is on the disk. Whatever goes wrong, the folder is removed again and
-        earlier checkpoints stay; a full disk becomes a RunError, other errors pass through.
-        """
-        draft = self.begin(step)
-        try:
-            with self.full_disk_told(draft):
-                write(draft)
-            return self.publish(draft, step, score)
-        except BaseException:
-            self.discard(draft)
-            raise
-
     def begin(self, step: int) -> Path:
         """Make an empty folder for the checkpoint of a step, to fill and then `publish` or `discard`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return scratch_dir(self.folder, checkpoint_name(step))
 
     def publish(self, draft: Path, step: int, score: float | None = None) -> CheckpointInfo:
-        """Make the filled folder that `begin` gave the checkpoint of step; raises as `save` does."""
+        """Make the filled folder that `begin` gave the checkpoint of step, replacing an earlier one.
+
+        Nothing is visible until every byte is on the disk, and earlier checkpoints stay until then. A full disk becomes
+        a RunError, other errors pass through.
+        """
         with self.full_disk_told(draft):
             marker = self._mark(draft, step, score)
             self._fence()
@@ -217,7 +206,7 @@ class CheckpointStore:
         return marker
 
     def prune(self) -> None:
-        """Remove what is to be kept no longer; `save` does so, and a resume whose last save was killed before it."""
+        """Remove what is to be kept no longer; `publish` does so, and a resume whose last save was killed before it."""
         complete = self.all()
         kept = {info.path for info in complete[-max(1, self._keep_last) :]}
         kept |= {info.path for info in _by_score(complete)[: self._keep_best]}
