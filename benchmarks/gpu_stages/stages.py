@@ -1,6 +1,5 @@
 """What each stage measures. Every one builds the network anew, so that a stage alone can be done after a stop."""
 
-import gc
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from speed.shape import Shape
 from igpo_trainer.diffusion.canvas import CanvasRequest, Completion
 from igpo_trainer.diffusion.sampler import sample
 from igpo_trainer.models.denoiser import Denoiser
+from igpo_trainer.models.memory import release_memory
 from igpo_trainer.rewards.judge import Judge
 from igpo_trainer.spec.sampling import SamplingSpec
 
@@ -34,9 +34,8 @@ class Bench:
 
     def clear(self) -> None:
         """Give back what an earlier stage left on the device."""
-        gc.collect()
+        release_memory(self.device)
         if self.device.type == "cuda":
-            torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self.device)
 
     def model(self) -> Denoiser:
