@@ -73,7 +73,7 @@ class Volume:
 
 
 def _is_unfinished(part: str) -> bool:
-    return part.startswith((".tmp-", ".trash-")) or part.endswith((".writing", ".tmp"))
+    return part.startswith((".tmp-", ".trash-")) or part.endswith(".tmp")
 
 
 def _step(replaced: str) -> int:

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igpo_trainer.loop.folder import publish_dir, recover, scratch_dir
 from igpo_trainer.loop.store import MARKER, CheckpointStore, require_known
 from igpo_trainer.spec.errors import InterruptedRunError, InvalidRunError, RunError
 
@@ -249,23 +248,6 @@ def test_killed_at_any_point_the_old_or_the_new_state_is_whole(tmp_path, monkeyp
         seen.add((finished, text))
         assert [path.name for path in store.folder.iterdir()] == ["step-00000001"]
     assert seen == {(False, "old"), (False, "new"), (True, "new")}
-
-
-def test_a_published_folder_replaces_the_earlier_one(tmp_path):
-    target = tmp_path / "final"
-    for text in ("first", "second"):
-        temporary = scratch_dir(tmp_path, "final")
-        (temporary / "model").write_text(text)
-        publish_dir(temporary, target)
-    assert (target / "model").read_text() == "second"
-    assert [path.name for path in tmp_path.iterdir()] == ["final"]
-
-
-def test_recovery_drops_unfinished_folders_and_leaves_others_alone(tmp_path):
-    scratch_dir(tmp_path, "final")
-    (tmp_path / "metrics.jsonl").write_text("")
-    recover(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
 def edited(info, **change):

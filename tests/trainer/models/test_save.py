@@ -1,4 +1,5 @@
 import json
+import resource
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from igpo_trainer.models import weights
 from igpo_trainer.models.load import load_model
 from igpo_trainer.models.lora import merged_weights
 from igpo_trainer.models.save import save_model
-from igpo_trainer.spec.errors import InvalidRunError
+from igpo_trainer.models.weights import read_weights, write_weights
+from igpo_trainer.spec.errors import ExitCode, InvalidRunError, RunError
 from igpo_trainer.spec.model import LoraSpec, ModelSpec
 
 IDS = torch.randint(4, 38, (2, 11), generator=torch.Generator().manual_seed(2))
@@ -137,3 +139,33 @@ def test_a_model_llada_cannot_hold_leaves_nothing_behind(tiny, tmp_path):
     with pytest.raises(InvalidRunError, match="attention_bias is True"):
         save_model(lm, tiny.tokenizer(), tmp_path / "final", family="LLaDA")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_without_room_is_exit_1_and_keeps_what_was_there(tiny, tmp_path):
+    save_model(tiny.lm(), tiny.tokenizer(), tmp_path / "final")
+    before = (tmp_path / "final" / "model.safetensors").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(RunError, match=r"final: cannot be written .* free space") as caught:
+            save_model(tiny.lm(seed=1), tiny.tokenizer(), tmp_path / "final")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.exit_code == ExitCode.FAILED
+    assert (tmp_path / "final" / "model.safetensors").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["final"]
+
+
+def test_a_folder_that_cannot_be_made_is_exit_1(tiny, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"final: cannot be written \(Not a directory\)") as caught:
+        save_model(tiny.lm(), tiny.tokenizer(), tmp_path / "file" / "final")
+    assert caught.value.exit_code == ExitCode.FAILED
+
+
+def test_weights_that_share_storage_are_written_alone(tmp_path):
+    whole = torch.arange(1000.0)
+    write_weights(tmp_path, [("part", whole[10:20])])
+    [(name, tensor, path)] = read_weights([tmp_path / "model.safetensors"])
+    assert (name, tensor.tolist()) == ("part", list(map(float, range(10, 20))))
+    assert path.stat().st_size < 500

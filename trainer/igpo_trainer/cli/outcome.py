@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from igpo_trainer.loop.folder import write_atomically
+from igpo_trainer.folder import write_atomically
 from igpo_trainer.loop.peer_lost import is_peer_lost
 from igpo_trainer.loop.position import Position
 from igpo_trainer.spec.contract import EXIT_FILE_VARIABLE, Cause, CheckpointStatus, ExitCode

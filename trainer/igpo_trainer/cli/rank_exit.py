@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from igpo_trainer.loop.folder import write_atomically
+from igpo_trainer.folder import write_atomically
 
 _FILE: Final = "torchrun.json"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
-from igpo_trainer.loop.folder import write_atomically
+from igpo_trainer.folder import write_atomically
 from igpo_trainer.spec.contract import REWRITTEN_DIR, RUN_FILE, Cause
 from igpo_trainer.spec.errors import InterruptedRunError, InvalidRunError
 

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from accelerate.accelerator import Accelerator
 
+from igpo_trainer.folder import write_atomically
 from igpo_trainer.loop.batching import BatchSizes, rollout_rows
 from igpo_trainer.loop.data import RunData, load_data
 from igpo_trainer.loop.evaluation import evaluate
-from igpo_trainer.loop.folder import write_atomically
 from igpo_trainer.loop.identity import require_same_run
 from igpo_trainer.loop.interruption import StopRequestedError
 from igpo_trainer.loop.policy import Policy

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from igpo_trainer.data.encode import encode_all
 from igpo_trainer.data.problem import Problem
 from igpo_trainer.data.readers import load_split
-from igpo_trainer.loop.folder import write_atomically
+from igpo_trainer.folder import write_atomically
 from igpo_trainer.loop.identity import Claim, claim, require_claimable
 from igpo_trainer.loop.setup import RunPlace, refuse_unfinished_features, source_folder
 from igpo_trainer.loop.stop import StopSignal

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
+from igpo_trainer.folder import remove_drafts, write_atomically
 from igpo_trainer.loop.batching import BatchSizes
 from igpo_trainer.loop.data import RunData
 from igpo_trainer.loop.evaluation import evaluate
 from igpo_trainer.loop.fingerprint import Fingerprint
-from igpo_trainer.loop.folder import remove_drafts, write_atomically
 from igpo_trainer.loop.identity import Claim
 from igpo_trainer.loop.interruption import StopRequestedError
 from igpo_trainer.loop.policy import Policy

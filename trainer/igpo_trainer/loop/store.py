@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,11 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 import igpo_trainer
-from igpo_trainer.loop.folder import final_name, fsync, publish_dir, recover, remove_dir, scratch_dir
+from igpo_trainer.folder import final_name, fsync, publish_dir, recover, remove_dir, scratch_dir
 from igpo_trainer.spec.contract import Cause
 from igpo_trainer.spec.errors import InvalidRunError, RunError
 
@@ -269,9 +269,11 @@ def _version_of(path: Path) -> str | None:
 
 
 def _release(version: str) -> tuple[int, ...]:
-    """The numbers before any suffix: 1.2.0.dev3 is (1, 2, 0)."""
-    match = re.match(r"\d+(\.\d+)*", version)
-    return tuple(int(number) for number in match.group().split(".")) if match else ()
+    """The numbers before any suffix: 1.2.0.dev3 is (1, 2, 0); () is older than all."""
+    try:
+        return Version(version).release
+    except InvalidVersion:
+        return ()
 
 
 def _files(folder: Path) -> Iterator[Path]:

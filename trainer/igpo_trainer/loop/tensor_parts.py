@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from igpo_trainer.loop.folder import fsync
+from igpo_trainer.folder import fsync
 from igpo_trainer.models.tensor_file import write_tensors
 from igpo_trainer.spec.errors import InvalidRunError
 

@@ -7,13 +7,15 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from igpo_trainer.folder import whole_folder
 from igpo_trainer.models.llada import llada_config, llada_name
 from igpo_trainer.models.load import Family
 from igpo_trainer.models.lora import merged_weights, save_adapter
-from igpo_trainer.models.staging import staged_folder
 from igpo_trainer.models.weights import write_weights
+from igpo_trainer.spec.errors import RunError
 
 ADAPTER_DIR = "adapter"
 
@@ -32,19 +34,30 @@ def save_model(
         InvalidRunError: LLaDA's format cannot hold this model.
 
     """
-    config = model.config
-    with staged_folder(folder) as staging:
-        weights = merged_weights(model)
-        if family == "LLaDA":
-            described = llada_config(config)
-            write_weights(staging, ((llada_name(name), weight) for name, weight in weights))
-            _write_json(staging / "config.json", described)
-        else:
-            write_weights(staging, weights)
-            _plain_config(config, next(model.parameters()).dtype).save_pretrained(staging)
-        tokenizer.save_pretrained(staging)
-        if isinstance(model, PeftModel):
-            save_adapter(model, staging / ADAPTER_DIR)
+    try:
+        with whole_folder(folder) as draft:
+            _fill(draft, model, tokenizer, family)
+    except (OSError, SafetensorError) as error:
+        raise RunError(
+            f"{folder}: cannot be written ({getattr(error, 'strerror', None) or error}); free space or "
+            "correct the permissions, then resume"
+        ) from error
+
+
+def _fill(
+    folder: Path, model: LlamaForCausalLM | PeftModel, tokenizer: PreTrainedTokenizerFast, family: Family
+) -> None:
+    weights = merged_weights(model)
+    if family == "LLaDA":
+        described = llada_config(model.config)
+        write_weights(folder, ((llada_name(name), weight) for name, weight in weights))
+        _write_json(folder / "config.json", described)
+    else:
+        write_weights(folder, weights)
+        _plain_config(model.config, next(model.parameters()).dtype).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    if isinstance(model, PeftModel):
+        save_adapter(model, folder / ADAPTER_DIR)
 
 
 def _plain_config(config: LlamaConfig, weights: torch.dtype) -> LlamaConfig:

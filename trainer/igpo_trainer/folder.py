@@ -1,12 +1,34 @@
-"""Folders that appear whole: written beside their place, synced, renamed into it."""
+"""Folders and files that appear whole: written beside their place, synced, renamed into it.
 
+Beside the layers because several of them need it: `models` saves with it, `loop` and `cli` as well.
+"""
+
+import glob
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _WRITING = ".tmp-"
 _REPLACED = ".old-"
 _REMOVED = ".trash-"
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Give an empty folder to fill; on success it replaces `target`, on any error nothing is left of it.
+
+    One process at a time writes a target; what a killed one left is put right by the next.
+    """
+    recover(target.parent, target.name)
+    draft = scratch_dir(target.parent, target.name)
+    try:
+        yield draft
+        publish_dir(draft, target)
+    except BaseException:
+        recover(target.parent, target.name)
+        raise
 
 
 def scratch_dir(parent: Path, name: str) -> Path:
@@ -49,16 +71,17 @@ def remove_dir(path: Path) -> None:
     shutil.rmtree(trash)
 
 
-def recover(parent: Path) -> None:
-    """After a kill: put a folder back whose replacement never arrived, drop everything unfinished."""
-    for path in sorted(parent.glob(f"{_REPLACED}*")):
+def recover(parent: Path, name: str | None = None) -> None:
+    """After a kill: put folders back whose replacement never arrived, drop what is unfinished; of one name or all."""
+    folders = "*" if name is None else glob.escape(name)
+    for path in sorted(parent.glob(f"{_REPLACED}{folders}")):
         target = path.with_name(path.name.removeprefix(_REPLACED))
         if target.exists():
             remove_dir(path)
         else:
             path.rename(target)
     for prefix in (_WRITING, _REMOVED):
-        for path in parent.glob(f"{prefix}*"):
+        for path in parent.glob(f"{prefix}{folders}"):
             if path.is_dir():
                 shutil.rmtree(path)
 
