@@ -159,6 +159,16 @@ def test_status_has_the_contracts_form(exporter, make):
     assert json.loads(body)["metrics"].keys() >= {"reward", "entropy_hint", "entropy_generated"}
 
 
+def test_the_accuracy_of_status_is_that_which_chooses_the_best_checkpoint(exporter, make):
+    greedy = {"samples": 1, "temperature": 0.0, "all_wrong": None}
+    exporter.publish(make.evaluation(0, accuracy=0.3, **greedy))
+    exporter.publish(make.evaluation(0, accuracy=0.2, all_wrong=0.4))
+    assert exporter.status().metrics == {"accuracy": 0.3, "heldout_all_wrong": 0.4}
+    exporter.publish(make.evaluation(20, accuracy=0.8, **greedy))
+    exporter.publish(make.evaluation(20, accuracy=0.7, all_wrong=0.1))
+    assert exporter.status().metrics == {"accuracy": 0.8, "heldout_all_wrong": 0.1}
+
+
 def test_healthz_answers_and_other_paths_are_404(exporter):
     port = exporter.serve(0, "127.0.0.1")
     assert get(port, "/healthz")[0] == "ok\n"

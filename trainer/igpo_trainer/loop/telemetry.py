@@ -9,7 +9,7 @@ from typing import Protocol
 from igpo_trainer.loop.ranks import Ranks
 from igpo_trainer.observe.exporter import Exporter, SkipReason
 from igpo_trainer.observe.journal import Journal
-from igpo_trainer.observe.readings import headline
+from igpo_trainer.observe.readings import Headline
 from igpo_trainer.observe.records import (
     EvaluationRecord,
     JournalRecord,
@@ -52,6 +52,7 @@ class Telemetry:
         self._ranks = ranks
         self._watcher = watcher
         self._track = track
+        self._headline = Headline()
         self._phases: dict[Phase, float] = defaultdict(float)
         self._current = Phase.ROLLOUT
         self._began = time.monotonic()
@@ -107,7 +108,7 @@ class Telemetry:
             if view is not None:
                 view.publish(record)
         if self._track is not None and isinstance(record, StepRecord | SftStepRecord | EvaluationRecord):
-            self._track(dict(headline(record)), record.step)
+            self._track(self._headline.of(record), record.step)
 
     def resumed(self) -> None:
         """Show what the journal of a continued run already holds."""

@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from igpo_trainer.observe.catalogue import METRICS as CATALOGUE
 from igpo_trainer.observe.catalogue import Metric, Type, metrics_of
-from igpo_trainer.observe.readings import Observation, Reading, headline, non_finite, readings, rewriting
+from igpo_trainer.observe.readings import Headline, Observation, Reading, non_finite, readings, rewriting
 from igpo_trainer.observe.records import (
     EvaluationRecord,
     JournalRecord,
@@ -125,6 +125,7 @@ class Exporter:
         )
         self._progress = 0
         self._seconds_per_step: float | None = None
+        self._headline = Headline()
         self._step_values: dict[str, float] = {}
         self._evaluation_values: dict[str, float] = {}
         self._gauges.set(self._identity())
@@ -262,9 +263,9 @@ class Exporter:
         self._gauges.set(item for item in items if CATALOGUE[item.name].type is Type.GAUGE)
         with self._lock:
             if isinstance(record, EvaluationRecord):
-                self._evaluation_values |= headline(record)
+                self._evaluation_values |= self._headline.of(record)
             elif isinstance(record, StepRecord | SftStepRecord):
-                self._step_values = headline(record)
+                self._step_values = self._headline.of(record)
                 self._seconds_per_step = record.time.seconds
                 self._status = self._status.model_copy(update={"step": record.step, "non_finite": non_finite(record)})
 

@@ -22,6 +22,7 @@ from igpo_trainer.observe.records import (
     finite,
 )
 from igpo_trainer.spec.contract import RewriteStatus
+from igpo_trainer.spec.run import HOLDOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +203,25 @@ def _evaluation(record: EvaluationRecord) -> Iterator[Reading | Observation]:
     yield _phase(Phase.EVALUATE, record.time.seconds)
 
 
-def headline(record: JournalRecord) -> dict[str, float]:
-    """Pick the few finite numbers that /status and the terminal show, by short name."""
-    return {name: kept for name, value in _headline(record).items() if (kept := finite(value)) is not None}
+class Headline:
+    """The few finite numbers that /status and trackers show of a run, by short name.
+
+    A hold-out may be measured in several ways. Accuracy is that of the first, which chooses the best checkpoint, too
+    (`summary.selection_curve`).
+    """
+
+    def __init__(self) -> None:
+        self._selecting: tuple[int, float] | None = None
+
+    def of(self, record: JournalRecord) -> dict[str, float]:
+        """Pick the numbers of the run's next record."""
+        values = {name: kept for name, value in _headline(record).items() if (kept := finite(value)) is not None}
+        if isinstance(record, EvaluationRecord) and record.dataset == HOLDOUT:
+            measured = (record.samples, record.temperature)
+            self._selecting = self._selecting or measured
+            if measured != self._selecting:
+                values.pop("accuracy", None)
+        return values
 
 
 def non_finite(record: JournalRecord) -> list[str]:
@@ -226,7 +243,7 @@ def _headline(record: JournalRecord) -> dict[str, Measure]:
             }
         case SftStepRecord():
             return {"loss": record.loss}
-        case EvaluationRecord(dataset="holdout"):
+        case EvaluationRecord() if record.dataset == HOLDOUT:
             return {"accuracy": record.accuracy, "heldout_all_wrong": record.all_wrong}
         case _:
             return {}
