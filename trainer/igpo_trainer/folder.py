@@ -1,6 +1,6 @@
 """Folders and files that appear whole: written beside their place, synced, renamed into it.
 
-Beside the layers because several of them need it: `models` saves with it, `loop` and `cli` as well.
+Beside the layers because several of them need it: `models`, `observe`, `loop` and `cli` write with it.
 """
 
 import glob

@@ -30,7 +30,7 @@ def measured(make):
         )
         record = make.evaluation(step=40, samples=samples, problems=len(right), **changes)
         evaluation = Evaluation(record, rows)
-        return {evaluation.measurement: evaluation}
+        return {evaluation.record.measurement: evaluation}
 
     return build
 

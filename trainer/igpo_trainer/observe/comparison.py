@@ -8,8 +8,8 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from igpo_trainer.observe.estimates import Difference, Estimate, Values, avg_at_k, pass_at_k
-from igpo_trainer.observe.evaluations import Evaluation, Measurement
-from igpo_trainer.observe.records import EvaluationRecord
+from igpo_trainer.observe.evaluations import Evaluation
+from igpo_trainer.observe.records import EvaluationRecord, Measurement
 from igpo_trainer.spec.errors import InvalidDataError
 
 BOOTSTRAP_SEED = 0
@@ -79,8 +79,8 @@ def _compare(one: Evaluation, other: Evaluation) -> Comparison:
     common = [(p, place[key]) for p, key in enumerate(keys) if key in place]
     if not common:
         raise InvalidDataError(
-            f"{_name(one.measurement)}: the two were measured on different problems ({len(keys)} and {len(others)}, "
-            "none in common); use the same data set, seed and holdout.rows"
+            f"{_name(one.record.measurement)}: the two were measured on different problems ({len(keys)} and "
+            f"{len(others)}, none in common); use the same data set, seed and holdout.rows"
         )
     first, second = [p for p, _ in common], [q for _, q in common]
     k = one.record.samples

@@ -5,13 +5,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal
 
 import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 
 from igpo_trainer.observe.estimates import Values
-from igpo_trainer.observe.records import EvaluationRecord, Record
+from igpo_trainer.observe.records import EvaluationRecord, Measurement, Record
 from igpo_trainer.spec.contract import EVALUATIONS_DIR
 from igpo_trainer.spec.errors import InvalidDataError, InvalidRunError
 
@@ -39,9 +39,6 @@ class EvaluatedSample(Record):
 _Line = Annotated[EvaluationRecord | EvaluatedSample, Field(discriminator="event")]
 _LINES: Final[TypeAdapter[_Line]] = TypeAdapter(_Line)
 
-Measurement: TypeAlias = tuple[str, int, float]
-"""Data set, samples a problem, temperature: what two evaluations must have in common to be compared."""
-
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -50,11 +47,6 @@ class Evaluation:
     record: EvaluationRecord
     samples: tuple[EvaluatedSample, ...]
     """Problem by problem, each with its samples in order."""
-
-    @property
-    def measurement(self) -> Measurement:
-        """What was measured, and how."""
-        return self.record.dataset, self.record.samples, self.record.temperature
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -131,4 +123,4 @@ def find_evaluations(place: Path) -> dict[Measurement, Evaluation]:
             f"{place} holds no evaluation; name a run folder, a .jsonl file, or a folder that igpo eval --out wrote"
         )
     found = [read_evaluation(path) for path in files]
-    return {evaluation.measurement: evaluation for evaluation in found}
+    return {evaluation.record.measurement: evaluation for evaluation in found}

@@ -1,10 +1,10 @@
 """metrics.jsonl and samples.jsonl: one JSON object a line, append only, cut back to a checkpoint on resume."""
 
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
+from igpo_trainer.folder import write_atomically
 from igpo_trainer.observe.line_file import LineFile, read_lines
 from igpo_trainer.observe.records import JOURNAL, EndRecord, JournalRecord
 from igpo_trainer.observe.samples import SAMPLES, SampleRecord
@@ -44,23 +44,9 @@ class RecordFile(LineFile[R]):
             for line, record in read_lines(self.path, self._adapter)
             if record.step <= step and not isinstance(record, EndRecord)
         ]
-        draft = self.path.with_name(self.path.name + ".tmp")
-        with draft.open("wb") as file:
-            file.writelines(kept)
-            file.flush()
-            os.fsync(file.fileno())
+        write_atomically(self.path, b"".join(kept))
         self._file.close()
-        draft.replace(self.path)
-        _sync_folder(self.path.parent)
         self._file = self.path.open("ab", buffering=0)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class Journal:

@@ -11,6 +11,7 @@ from igpo_trainer.observe.records import (
     GroupCounts,
     JournalRecord,
     Measure,
+    Measurement,
     Phase,
     Record,
     RewriteRecord,
@@ -211,15 +212,14 @@ class Headline:
     """
 
     def __init__(self) -> None:
-        self._selecting: tuple[int, float] | None = None
+        self._selecting: Measurement | None = None
 
     def of(self, record: JournalRecord) -> dict[str, float]:
         """Pick the numbers of the run's next record."""
         values = {name: kept for name, value in _headline(record).items() if (kept := finite(value)) is not None}
         if isinstance(record, EvaluationRecord) and record.dataset == HOLDOUT:
-            measured = (record.samples, record.temperature)
-            self._selecting = self._selecting or measured
-            if measured != self._selecting:
+            self._selecting = self._selecting or record.measurement
+            if record.measurement != self._selecting:
                 values.pop("accuracy", None)
         return values
 

@@ -15,6 +15,9 @@ from igpo_trainer.observe.lengths import LengthCounts
 Measure = float | None
 """A measured number; None where it does not exist. Non-finite values are written to the journal as null."""
 
+Measurement = tuple[str, int, float]
+"""Data set, samples a problem, temperature: what two evaluations must have in common to be compared."""
+
 
 class Phase(StrEnum):
     """Where the time of a step goes."""
@@ -320,6 +323,11 @@ class EvaluationRecord(Record):
     )
     rows: int = Field(default=0, description="Canvases per forward; 0 when unknown. Never changes the result.")
     time: EvaluationTime
+
+    @property
+    def measurement(self) -> Measurement:
+        """What was measured, and how."""
+        return self.dataset, self.samples, self.temperature
 
 
 class CheckpointRecord(Record):

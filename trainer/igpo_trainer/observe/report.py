@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from igpo_trainer.folder import write_atomically
 from igpo_trainer.observe import drawing
 from igpo_trainer.observe.figures import number, percent
 from igpo_trainer.observe.findings import evaluation_rows, rewrite_rows, tiles, verdict
@@ -30,9 +31,7 @@ def write_report(run_dir: Path) -> Path:
         raise InvalidDataError(f"{run_dir / METRICS_FILE} has no line yet; give the folder of a run that has started")
     page = render(records, read_samples(run_dir), _identity(run_dir))
     path = run_dir / REPORT_FILE
-    draft = path.with_name(path.name + ".tmp")
-    draft.write_text(page, encoding="utf-8")
-    draft.replace(path)
+    write_atomically(path, page.encode())
     return path
 
 

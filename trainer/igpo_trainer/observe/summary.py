@@ -1,11 +1,11 @@
 """summary.json: what a run achieved, computed from its journal alone."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field
 
+from igpo_trainer.folder import write_atomically
 from igpo_trainer.observe.journal import read_metrics
 from igpo_trainer.observe.records import EvaluationRecord, JournalRecord, Record, SftStepRecord, StartRecord, StepRecord
 from igpo_trainer.spec.contract import SUMMARY_FILE
@@ -39,7 +39,7 @@ class Summary(Record):
 def selection_curve(records: Sequence[JournalRecord]) -> list[EvaluationRecord]:
     """Pick the evaluations that choose the best checkpoint: the hold-out set measured first, in step order."""
     heldout = [r for r in records if isinstance(r, EvaluationRecord) and r.dataset == HOLDOUT]
-    return [r for r in heldout if (r.samples, r.temperature) == (heldout[0].samples, heldout[0].temperature)]
+    return [r for r in heldout if r.measurement == heldout[0].measurement]
 
 
 def all_wrong_curve(records: Sequence[JournalRecord]) -> list[EvaluationRecord]:
@@ -50,7 +50,7 @@ def all_wrong_curve(records: Sequence[JournalRecord]) -> list[EvaluationRecord]:
     if not heldout:
         return []
     widest = max(heldout, key=lambda r: r.samples)
-    return [r for r in heldout if (r.samples, r.temperature) == (widest.samples, widest.temperature)]
+    return [r for r in heldout if r.measurement == widest.measurement]
 
 
 def summarise(records: Sequence[JournalRecord]) -> Summary:
@@ -86,11 +86,5 @@ def summarise(records: Sequence[JournalRecord]) -> Summary:
 def write_summary(run_dir: Path) -> Summary:
     """Write summary.json of a run folder from its journal, atomically."""
     summary = summarise(read_metrics(run_dir))
-    path = run_dir / SUMMARY_FILE
-    draft = path.with_name(path.name + ".tmp")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(summary.model_dump_json(indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    write_atomically(run_dir / SUMMARY_FILE, (summary.model_dump_json(indent=2) + "\n").encode())
     return summary
