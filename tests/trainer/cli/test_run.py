@@ -90,8 +90,11 @@ def test_a_finished_run_that_was_killed_before_its_report_is_described(tools, tr
     os.utime(page, (0, 0))
     if missing:
         page.unlink()
+    draft = run_dir / ".summary.json.7.tmp"
+    draft.write_text("half a summary")
     assert tools.igpo_command("run", "-f", trained.manifest, "--runs", runs, *tools.PORT) == 0
     assert page.read_bytes() == summary
+    assert not draft.exists()
 
 
 def test_a_half_finished_run_continues_as_if_it_had_never_stopped(tools, trained, runs, command, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from igpo_trainer.cli.outcome import ABORTED
 from igpo_trainer.cli.process_count import process_count
 from igpo_trainer.cli.quiet import hushed
 from igpo_trainer.cli.rewrite import has_rewrite, rewrite_here
+from igpo_trainer.folder import remove_drafts
 from igpo_trainer.loop.stop import StopSignal
 from igpo_trainer.spec.contract import FINAL_DIR, METRICS_FILE, METRICS_PORT, REPORT_FILE, SUMMARY_FILE
 from igpo_trainer.spec.document import Document
@@ -110,6 +111,7 @@ def _describe_once(run_dir: Path) -> None:
     ended = (run_dir / METRICS_FILE).stat().st_mtime_ns
     pages = run_dir / SUMMARY_FILE, run_dir / REPORT_FILE
     if not all(page.exists() and page.stat().st_mtime_ns >= ended for page in pages):
+        remove_drafts(run_dir)  # a killed writer's; a run that is finished is not resumed, which would do it
         write_summary(run_dir)
         write_report(run_dir)
 
